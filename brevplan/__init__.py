@@ -1,0 +1,1 @@
+"""brevplan: declare GPU instances and firewall rules, and make the clouds match."""

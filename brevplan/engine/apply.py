@@ -1,0 +1,517 @@
+"""Carrying out a plan: one owner with a queue of ready steps; a failure skips what comes after it and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from brevplan.contract.errors import CloudError
+from brevplan.contract.model import DEAD, Instance
+from brevplan.diagnostics import Diagnostics, DiagnosticsError
+from brevplan.engine import machines
+from brevplan.engine.accounts import Account
+from brevplan.engine.address import Address
+from brevplan.engine.change import Action, Change, Counts, count
+from brevplan.engine.committer import Committer
+from brevplan.engine.config import Config, Declaration
+from brevplan.engine.desired import check_rules, evaluate, known_bool
+from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
+from brevplan.engine.graph import Step, StepGraph, Verb, build
+from brevplan.engine.identity import cred_ref_id
+from brevplan.engine.kind import Ability, Kind, MachineKind
+from brevplan.engine.machines import (
+    CREATE_TIMEOUT,
+    DELETE_TIMEOUT,
+    UPDATE_TIMEOUT,
+    Interrupted,
+    StepError,
+    Target,
+    Workshop,
+)
+from brevplan.engine.observed import Facts
+from brevplan.engine.outputs import evaluate_output, store_output
+from brevplan.engine.plan import Folded
+from brevplan.engine.ports import (
+    AccountRow,
+    DropRecord,
+    Journal,
+    PutAccount,
+    PutOutputs,
+    PutRecord,
+    Record,
+    Role,
+    StateLost,
+    World,
+    Write,
+)
+from brevplan.engine.scope import InstanceScope
+from brevplan.engine.secrets import unchanged
+from brevplan.lang.values import Object, Unknown, Value, has_unknown
+
+PROGRESS_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an apply goes about it."""
+
+    run_id: str
+    plan_id: str
+    parallelism: int = 10
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of an apply. `counts` counts what was done, in the plan's terms."""
+
+    counts: Counts
+    failed: list[StepFailed] = field(default_factory=list)
+    skipped: list[StepSkipped] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    """What the closing list showed that should not be there."""
+    outputs: dict[str, Value] = field(default_factory=dict)
+    interrupted: bool = False
+    defects: list[Exception] = field(default_factory=list)
+    """Exceptions that no step should raise: shown with their traceback in the debug log."""
+    lost: str = ""
+    """Why the state could no longer be written; empty when it could."""
+
+    @property
+    def complete(self) -> bool:
+        return not (self.failed or self.skipped or self.unexpected or self.interrupted or self.lost)
+
+
+class Apply:
+    """One run of one plan. `stop` may be called at any time, from the loop's thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        kinds: Mapping[str, Kind],
+        folded: Folded,
+        facts: Facts,
+        accounts: Mapping[str, Account],
+        journal: Journal,
+        world: World,
+        settings: Settings,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.config, self.kinds, self.folded, self.facts = config, kinds, folded, facts
+        self.accounts, self.world, self.settings, self.tell = accounts, world, settings, tell
+        self.committer = Committer(journal)
+        self.stopping = False
+        self._limit = asyncio.Semaphore(settings.parallelism)
+        self._started: dict[str, float] = {}
+        self._phases: dict[str, str] = {}
+        self._steps: dict[str, Step] = {}
+        self._opened: set[str] = set()
+        self._records = {record.key: record for record in (*facts.records.values(), *facts.deposed)}
+        self._result = Result(Counts())
+        self._done: list[Change] = []
+        self.shop = Workshop(
+            facts.workspace,
+            facts.project,
+            facts.salt,
+            settings.run_id,
+            settings.plan_id,
+            world,
+            self.committer,
+            self,
+            accounts,
+            {(r.account, r.cloud_id): r.key for r in self._records.values() if r.cloud_id},
+            self._progress,
+        )
+
+    def stop(self) -> None:
+        """Start nothing new; what is under way is brought to a safe place."""
+        self.stopping = True
+        self._result.interrupted = True
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        async with self._limit:
+            if self.stopping or self.committer.lost is not None:
+                raise Interrupted
+            yield
+
+    async def run(self) -> Result:
+        changes = self.folded.plan.effective
+        recorded = {
+            record.address: [Address.parse(text) for text in record.reads] for record in self.facts.records.values()
+        }
+        graph = build(changes, recorded)
+        try:
+            await self._prepare()
+            await self._walk(graph)
+            await self._cleanup()
+            await self._closing_list()
+            await self._finish_outputs()
+        except StateLost as problem:
+            self._result.lost = str(problem)
+        if self.committer.lost is not None:
+            self._result.lost = str(self.committer.lost)
+        self._result.counts = count(self._done)
+        return self._result
+
+    # the walk
+
+    async def _prepare(self) -> None:
+        """Remember which accounts this run works in."""
+        rows: list[Write] = [
+            PutAccount(AccountRow(a.alias, a.fingerprint, a.spec.name, a.tenant, a.endpoint))
+            for a in self.accounts.values()
+        ]
+        if rows:
+            await self.committer.commit(*rows)
+
+    async def _walk(self, graph: StepGraph) -> None:
+        waits = dict(graph.waits)
+        finished: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        tasks: set[asyncio.Task[None]] = set()
+        dropped: set[str] = set()
+        left = len(waits)
+        ticker = asyncio.create_task(self._tick())
+
+        def start(node: str) -> None:
+            step = graph.steps.get(node)
+            if step is None:
+                finished.put_nowait((node, True))
+                return
+            task = asyncio.create_task(self._perform(step, finished))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        try:
+            for node in [node for node, number in waits.items() if number == 0]:
+                start(node)
+            while left:
+                node, good = await finished.get()
+                left -= 1
+                for after in graph.after[node]:
+                    if not good:
+                        dropped.add(after)
+                    waits[after] -= 1
+                    if waits[after] == 0:
+                        if after in dropped:
+                            self._skip(graph, after, node)
+                            finished.put_nowait((after, False))
+                        else:
+                            start(after)
+        finally:
+            ticker.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(ticker, *tasks, return_exceptions=True)
+
+    def _skip(self, graph: StepGraph, node: str, because: str) -> None:
+        step = graph.steps.get(node)
+        if step is not None:
+            self._skipped(step, f"{because} did not succeed")
+
+    def _skipped(self, step: Step, reason: str) -> None:
+        event = StepSkipped(step.address, step.verb, reason)
+        self._result.skipped.append(event)
+        self.tell(event)
+
+    async def _tick(self) -> None:
+        while True:
+            await self.world.clock.sleep(PROGRESS_EVERY_S)
+            now = self.world.clock.monotonic()
+            for step_id, started in list(self._started.items()):
+                step = self._steps[step_id]
+                self.tell(StepProgress(step.address, step.verb, "", now - started))
+
+    def _progress(self, step: Step, phase: str) -> None:
+        if self._phases.get(step.step_id) == phase:
+            return
+        self._phases[step.step_id] = phase
+        elapsed = self.world.clock.monotonic() - self._started.get(step.step_id, self.world.clock.monotonic())
+        self.tell(StepProgress(step.address, step.verb, phase, elapsed))
+
+    async def _perform(self, step: Step, finished: asyncio.Queue[tuple[str, bool]]) -> None:
+        """Carry out one step and turn whatever happens into events. The one place that catches everything."""
+        began = self.world.clock.monotonic()
+        good = False
+        try:
+            good = await self._carry_out(step)
+        except Interrupted:
+            if step.step_id in self._started:
+                self._fail(step, began, "stopped before its end; the next apply goes on", uncertain=True)
+            else:
+                self._skipped(step, "the run was asked to stop")
+        except StepError as problem:
+            await self._failed(step, began, str(problem), uncertain=problem.uncertain)
+        except CloudError as problem:
+            await self._failed(step, began, str(problem))
+        except DiagnosticsError as problem:
+            await self._failed(step, began, _texts(problem))
+        except StateLost as problem:
+            self._fail(step, began, str(problem), uncertain=True)
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:  # the step runner: a defect in one step must not take the others with it
+            await self._failed(step, began, f"internal error: {type(problem).__name__}: {problem}")
+            self._result.defects.append(problem)
+        finally:
+            self._started.pop(step.step_id, None)
+            finished.put_nowait((step.step_id, good))
+
+    async def _failed(self, step: Step, began: float, message: str, *, uncertain: bool = False) -> None:
+        self._fail(step, began, message, uncertain=uncertain)
+        if step.step_id in self._opened:
+            try:
+                await self.committer.commit(self.shop.close_step(step, "failed", message))
+            except StateLost:
+                return  # told once, at the end of the run
+
+    def _fail(self, step: Step, began: float, message: str, *, uncertain: bool = False) -> None:
+        event = StepFailed(step.address, step.verb, self.world.clock.monotonic() - began, message, uncertain)
+        self._result.failed.append(event)
+        self.tell(event)
+
+    def _begin(self, step: Step) -> None:
+        self._started[step.step_id] = self.world.clock.monotonic()
+        self._steps[step.step_id] = step
+        self._opened.add(step.step_id)
+        shown = step.change.deposed
+        self.tell(StepStarted(step.address, step.verb, step.change.cloud_id, shown))
+
+    async def _carry_out(self, step: Step) -> bool:
+        if self.stopping:
+            raise Interrupted
+        kind = self.kinds[step.address.kind]
+        if step.verb is Verb.DESTROY:
+            await self._destroy(step, kind)
+        elif kind.needs_provider:
+            await self._make(step)
+        else:
+            await self._record(step, kind)
+        self.tell(
+            StepFinished(
+                step.address,
+                step.verb,
+                self.world.clock.monotonic() - self._started[step.step_id],
+                self._cloud_id(step),
+            )
+        )
+        self._done.extend(_done_part(step))
+        return True
+
+    def _cloud_id(self, step: Step) -> str:
+        entry = self.folded.scope.published.get(step.address.block)
+        attributes = entry.instances.get(step.address.key) if entry is not None else None
+        value = attributes.get("id") if attributes is not None and step.verb is not Verb.DESTROY else None
+        return value if isinstance(value, str) else step.change.cloud_id
+
+    async def _make(self, step: Step) -> None:
+        change = step.change
+        if step.verb is Verb.CREATE:
+            actual = await machines.create(self.shop, step, lambda: self._begin_target(step))
+        else:
+            async with self.slot():
+                self._begin(step)
+                goal = self._target(step)
+            record = self._records.get(change.record_key)
+            actual = await machines.update(self.shop, step, goal, record, self._machine(change))
+        self._publish(step, actual)
+
+    def _begin_target(self, step: Step) -> Target:
+        """Called by a create once it holds its slot."""
+        if step.step_id not in self._started:
+            self._begin(step)
+        return self._target(step)
+
+    def _machine(self, change: Change) -> Instance | None:
+        view = self.facts.views.get(change.alias)
+        return view.machines.get(change.cloud_id) if view is not None else None
+
+    async def _destroy(self, step: Step, kind: Kind) -> None:
+        if not kind.needs_provider:
+            self._begin(step)
+            await self.committer.commit(
+                self.shop.open_step(step), DropRecord(step.change.record_key), self.shop.close_step(step)
+            )
+            return
+        async with self.slot():
+            self._begin(step)
+        declaration = self.config.resources.get(step.address.block)
+        timeout = declaration.timeouts.get("delete", DELETE_TIMEOUT) if declaration is not None else DELETE_TIMEOUT
+        await machines.destroy(self.shop, step, timeout)
+
+    async def _record(self, step: Step, kind: Kind) -> None:
+        """Make or change something that lives in the state alone."""
+        self._begin(step)
+        attributes, reads, protected = self._final(step, kind)
+        key = step.change.record_key or f"state:{self.facts.workspace}:{step.address}"
+        await self.committer.commit(
+            self.shop.open_step(step),
+            PutRecord(
+                Record(
+                    key, self.facts.workspace, step.address, Role.CURRENT, kind.name, self.shop.sealed(attributes),
+                    reads=reads, protected=protected,
+                )
+            ),
+            self.shop.close_step(step),
+        )  # fmt: skip
+        self._publish(step, attributes)
+
+    # final values
+
+    def _target(self, step: Step) -> Target:
+        kind = self.kinds[step.address.kind]
+        attributes, reads, protected = self._final(step, kind)
+        declaration = self.config.resources[step.address.block]
+        default = CREATE_TIMEOUT if step.verb is Verb.CREATE else UPDATE_TIMEOUT
+        name = "create" if step.verb is Verb.CREATE or step.change.finish else "update"
+        machine_kind: MachineKind = kind  # type: ignore[assignment]  # every kind with a provider is one
+        return Target(machine_kind, attributes, reads, protected, declaration.timeouts.get(name, default))
+
+    def _final(self, step: Step, kind: Kind) -> tuple[dict[str, Value], tuple[str, ...], bool]:
+        """Evaluate an instance anew, now that what it reads is there; what was planned must still hold."""
+        change, address = step.change, step.address
+        planned = dict(change.after or {})
+        declaration = self.config.resources.get(address.block)
+        context = self.folded.contexts.get(address)
+        if declaration is None or context is None:
+            return planned, tuple(sorted(map(str, change.reads))), False
+        diagnostics = Diagnostics()
+        protected = bool(known_bool(declaration.lifecycle.prevent_destroy, context, "prevent_destroy", diagnostics))
+        reads = tuple(sorted(map(str, change.reads)))
+        pending = [name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, name)]
+        if not pending:
+            return planned, reads, protected
+        fresh = self._evaluate_again(kind, declaration, context, address, change)
+        for name, value in planned.items():
+            if name not in fresh or not _is_decided(kind, name):
+                continue
+            if not has_unknown(value) and not unchanged(fresh[name], value, self.facts.salt):
+                raise StepError(f'"{name}" is now another value than the plan said; plan again')
+            if has_unknown(value):
+                planned[name] = fresh[name]
+        still = [name for name in pending if has_unknown(planned[name])]
+        if still:
+            raise StepError(f"{', '.join(still)}: still not known, because something that decides it did not succeed")
+        return planned, reads, protected
+
+    def _evaluate_again(
+        self, kind: Kind, declaration: Declaration, context: InstanceScope, address: Address, change: Change
+    ) -> dict[str, Value]:
+        diagnostics = Diagnostics()
+        self.folded.scope.forget_unknown_locals()
+        desired = evaluate(declaration, kind.schema, context, address, diagnostics)
+        if desired is None:
+            raise DiagnosticsError(diagnostics.items)
+        findings = kind.check(desired.attributes, address, self._ability(change.alias))
+        if findings:
+            raise StepError("; ".join(f"{item.summary}: {item.detail}" for item in findings))
+        return kind.plan_create(desired.attributes, address, self._ability(change.alias)).after
+
+    def _ability(self, alias: str) -> Ability | None:
+        if not alias:
+            return None
+        view = self.facts.views[alias]
+        images = self.facts.images.get(alias)
+        return Ability(
+            alias, view.spec, view.traits, self.facts.types.get(alias, {}),
+            frozenset(image.id for image in images) if images is not None else None, self.facts.salt,
+        )  # fmt: skip
+
+    def _publish(self, step: Step, actual: Mapping[str, Value]) -> None:
+        address = step.address
+        scope = self.folded.scope
+        entry = scope.published.get(address.block)
+        if entry is None:
+            return
+        shown = {name: value for name, value in actual.items() if not isinstance(value, Unknown)}
+        kind = self.kinds[address.kind]
+        for name, spec in kind.schema.attributes.items():
+            if spec.stored:
+                shown.setdefault(name, None)
+        scope.publish(address.block, entry.mode, address.key, shown)
+        declaration = self.config.resources.get(address.block)
+        if declaration is not None and declaration.lifecycle.postconditions:
+            diagnostics = Diagnostics()
+            context = self.folded.contexts[address].with_names({"self": Object(shown)})
+            if not check_rules(declaration.lifecycle.postconditions, context, "Postcondition", str(address), diagnostics):
+                raise DiagnosticsError(diagnostics.items)
+
+    # the end
+
+    async def _cleanup(self) -> None:
+        """Forget rows of machines that are gone and no longer wanted, and what stood beside these."""
+        for record in self.folded.cleanups:
+            account = self._account_of(record)
+            if account is not None and record.ref_id:
+                try:
+                    await account.patience.retried(lambda a=account, r=record: a.client.release(r.ref_id))  # type: ignore[misc]
+                except CloudError as problem:
+                    self.tell(Notice(f"{record.address}: what stood beside it could not be removed: {problem}"))
+                    continue
+            await self.committer.commit(DropRecord(record.key))
+
+    def _account_of(self, record: Record) -> Account | None:
+        for account in self.accounts.values():
+            if account.fingerprint == record.account:
+                return account
+        return self.accounts.get(record.alias)
+
+    async def _closing_list(self) -> None:
+        """Look once more where machines were made: one at each address, and nothing of ours that nobody knows."""
+        mine = cred_ref_id(self.facts.project)
+        known = {cloud_id for _, cloud_id in self.shop.bound_ids}
+        before = {m.cloud_id for view in self.facts.views.values() for m in view.machines.values()}
+        for alias in sorted(self.shop.touched):
+            try:
+                listed = await self.accounts[alias].fetch()
+            except CloudError as problem:
+                self._result.unexpected.append(f"the closing list of {alias} failed: {problem}")
+                continue
+            for machine in listed:
+                ours = machine.cloud_cred_ref_id == mine and machine.status not in DEAD
+                if ours and machine.cloud_id not in known | before:
+                    self._result.unexpected.append(
+                        f"{machine.cloud_id} at {alias} bears our mark ({machine.ref_id}) and was not expected; "
+                        "the next plan shows what to do with it"
+                    )
+
+    async def _finish_outputs(self) -> None:
+        """Evaluate the outputs over what is there now, and store them."""
+        stored = dict(self.facts.prior_outputs)
+        diagnostics = Diagnostics()
+        self.folded.scope.forget_unknown_locals()
+        for name, planned in self.folded.plan.outputs.items():
+            if planned.action is Action.DELETE:
+                stored.pop(name, None)
+                continue
+            block = self.config.outputs[name]
+            found = evaluate_output(block, self.folded.scope, diagnostics)
+            if found is None or has_unknown(found[0]):
+                continue
+            value = found[0]
+            self._result.outputs[name] = value
+            stored[name] = store_output(value, self.facts.salt, sensitive=block.sensitive)
+        if stored != dict(self.facts.prior_outputs):
+            await self.committer.commit(PutOutputs(self.facts.workspace, stored))  # type: ignore[arg-type]
+
+
+def _is_decided(kind: Kind, name: str) -> bool:
+    """Tell whether the configuration decides an attribute, so that it must be known before the cloud is asked."""
+    spec = kind.schema.attributes.get(name)
+    if spec is None:
+        return name in kind.schema.blocks
+    return (spec.configurable and not spec.computed) or name in ("firewall_rules", "name", "power_state")
+
+
+def _texts(problem: DiagnosticsError) -> str:
+    return "; ".join(f"{item.summary}: {item.detail}" for item in problem.diagnostics)
+
+
+def _done_part(step: Step) -> Iterable[Change]:
+    """Give what a finished step adds to the counts."""
+    change = step.change
+    if change.is_replace:
+        action = Action.DELETE if step.verb is Verb.DESTROY else Action.CREATE
+        return [replace(change, action=action)]
+    return [change]

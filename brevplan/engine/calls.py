@@ -1,0 +1,57 @@
+"""Calls to clouds with the engine's patience: retries with backoff and jitter, `Retry-After` heard, time limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from brevplan.contract.client import Clock
+from brevplan.contract.errors import CloudError, RateLimited, Unavailable
+from brevplan.engine.pacing import AccountPacer
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long and how often one account's calls are tried. `jitter` gives a number from 0 to 1."""
+
+    clock: Clock
+    pacer: AccountPacer
+    jitter: Callable[[], float]
+    retries: int = 5
+    request_timeout: float = 30.0
+
+    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make one call; a timeout becomes `Unavailable`, of which nothing is known."""
+        try:
+            async with asyncio.timeout(self.request_timeout):
+                return await call()
+        except TimeoutError:
+            raise Unavailable(f"no answer within {self.request_timeout:g} s") from None
+
+    async def retried(self, call: Callable[[], Awaitable[T]], *, until: float | None = None) -> T:
+        """Make a call that may be repeated, again after each retryable failure.
+
+        With `until`, a moment of the monotonic clock, it goes on to that moment; else for `retries` further tries.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self.once(call)
+            except CloudError as problem:
+                attempt += 1
+                exhausted = self.clock.monotonic() >= until if until is not None else attempt > self.retries
+                if not problem.retryable or exhausted:
+                    raise
+                await self.wait(problem, attempt)
+
+    async def wait(self, problem: CloudError, attempt: int) -> None:
+        """Wait as long as a failure asks for."""
+        if isinstance(problem, RateLimited) and problem.retry_after is not None:
+            self.pacer.pause(problem.retry_after)
+            await self.clock.sleep(problem.retry_after)
+            return
+        await self.clock.sleep(min(10.0, 0.1 * 2**attempt) * (0.5 + self.jitter() / 2))

@@ -1,0 +1,234 @@
+"""Values, changes and plans as plain data and back: what a plan file holds. A secret leaves nothing but its mark."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from brevplan.engine.address import Address
+from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, OutputChange, Plan, Power, Reason
+from brevplan.engine.secrets import is_sealed, seal
+from brevplan.lang.values import List, Map, Object, Secret, Set, Tuple, Unknown, Value
+
+_DETERMINISTIC = msgspec.json.Encoder(order="deterministic")
+
+
+def encode_value(value: Value) -> Any:
+    """Give JSON data that keeps the kind of every collection; numbers stay exact."""
+    match value:
+        case Fraction():
+            return {"$": "number", "value": f"{value.numerator}/{value.denominator}"}
+        case float():
+            return {"$": "number", "value": "inf" if value > 0 else "-inf"}
+        case Unknown():
+            return {"$": "unknown", "because": value.because}
+        case Secret():
+            return {"$": "secret"}
+        case Tuple():
+            return [encode_value(item) for item in value.items]
+        case List():
+            return {"$": "list", "items": [encode_value(item) for item in value.items]}
+        case Set():
+            return {"$": "set", "items": [encode_value(item) for item in value.items]}
+        case Map():
+            return {"$": "map", "items": {name: encode_value(item) for name, item in value.items.items()}}
+        case Object():
+            return {"$": "object", "items": {name: encode_value(item) for name, item in value.items.items()}}
+        case _:
+            return value
+
+
+def decode_value(data: Any) -> Value:
+    """Read what `encode_value` wrote; raise `ValueError` for anything else."""
+    if data is None or isinstance(data, (bool, int, str)):
+        return data
+    if isinstance(data, list):
+        return Tuple(map(decode_value, data))
+    if not isinstance(data, dict) or "$" not in data:
+        raise ValueError("not an encoded value")
+    match data["$"]:
+        case "number":
+            return float(data["value"]) if "inf" in data["value"] else _fraction(data["value"])
+        case "unknown":
+            return Unknown(because=str(data.get("because", "")))
+        case "secret":
+            return Secret("")
+        case "list":
+            return List(map(decode_value, data["items"]))
+        case "set":
+            return Set(map(decode_value, data["items"]))
+        case "map":
+            return Map({name: decode_value(item) for name, item in data["items"].items()})
+        case "object":
+            return Object({name: decode_value(item) for name, item in data["items"].items()})
+    raise ValueError(f"no such value: {data['$']}")
+
+
+def _fraction(text: str) -> Value:
+    value = Fraction(text)
+    return int(value) if value.denominator == 1 else value
+
+
+def _attributes(attributes: Mapping[str, Value] | None) -> Any:
+    return None if attributes is None else {name: encode_value(value) for name, value in sorted(attributes.items())}
+
+
+def _read_attributes(data: Any) -> dict[str, Value] | None:
+    return None if data is None else {name: decode_value(value) for name, value in data.items()}
+
+
+def _price(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _read_price(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def encode_change(change: Change) -> dict[str, Any]:
+    return {
+        "address": str(change.address),
+        "action": change.action.value,
+        "before": _attributes(change.before),
+        "after": _attributes(change.after),
+        "alias": change.alias,
+        "account": change.account,
+        "deposed": change.deposed,
+        "record_key": change.record_key,
+        "record_version": change.record_version,
+        "cloud_id": change.cloud_id,
+        "ref_id": change.ref_id,
+        "changed": list(change.changed),
+        "replace_paths": list(change.replace_paths),
+        "reasons": dict(change.reasons),
+        "reason": change.reason.value,
+        "power": change.power.value if change.power is not None else "",
+        "power_loses_data": change.power_loses_data,
+        "imports": change.imports,
+        "finish": change.finish,
+        "gone": change.gone,
+        "notes": list(change.notes),
+        "blocked": change.blocked,
+        "reads": sorted(map(str, change.reads)),
+        "price_before": _price(change.price_before),
+        "price_after": _price(change.price_after),
+    }
+
+
+def decode_change(data: Mapping[str, Any]) -> Change:
+    return Change(
+        Address.parse(data["address"]),
+        Action(data["action"]),
+        _read_attributes(data["before"]),
+        _read_attributes(data["after"]),
+        data["alias"],
+        data["account"],
+        data["deposed"],
+        data["record_key"],
+        data["record_version"],
+        data["cloud_id"],
+        data["ref_id"],
+        tuple(data["changed"]),
+        tuple(data["replace_paths"]),
+        dict(data["reasons"]),
+        Reason(data["reason"]),
+        Power(data["power"]) if data["power"] else None,
+        data["power_loses_data"],
+        data["imports"],
+        data["finish"],
+        data["gone"],
+        tuple(data["notes"]),
+        data["blocked"],
+        frozenset(map(Address.parse, data["reads"])),
+        _read_price(data["price_before"]),
+        _read_price(data["price_after"]),
+    )
+
+
+def encode_plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "mode": plan.mode.value,
+        "workspace": plan.workspace,
+        "project": plan.project,
+        "plan_id": plan.plan_id,
+        "changes": [encode_change(change) for change in plan.changes],
+        "drift": [encode_change(change) for change in plan.drift],
+        "outputs": [
+            {
+                "name": output.name,
+                "action": output.action.value,
+                "before": encode_value(output.before),
+                "after": encode_value(output.after),
+                "sensitive": output.sensitive,
+            }
+            for output in plan.outputs.values()
+        ],
+        "cost": [str(plan.cost.before), str(plan.cost.after), plan.cost.unknown_before, plan.cost.unknown_after],
+        "orphans": [
+            [o.alias, o.cloud_id, o.ref_id, o.address, o.instance_type, o.location, _price(o.hourly)]
+            for o in plan.orphans
+        ],
+        "notes": list(plan.notes),
+    }
+
+
+def decode_plan(data: Mapping[str, Any]) -> Plan:
+    """Read what `encode_plan` wrote; raise `ValueError`, `KeyError` or `TypeError` for anything else."""
+    before, after, unknown_before, unknown_after = data["cost"]
+    return Plan(
+        Mode(data["mode"]),
+        data["workspace"],
+        data["project"],
+        [decode_change(item) for item in data["changes"]],
+        {
+            item["name"]: OutputChange(
+                item["name"], Action(item["action"]), decode_value(item["before"]), decode_value(item["after"]),
+                item["sensitive"],
+            )
+            for item in data["outputs"]
+        },
+        Cost(Decimal(before), Decimal(after), unknown_before, unknown_after),
+        [decode_change(item) for item in data["drift"]],
+        [OrphanNote(*item[:6], _read_price(item[6])) for item in data["orphans"]],
+        list(data["notes"]),
+        [],
+        data["plan_id"],
+    )  # fmt: skip
+
+
+def change_digest(change: Change, salt: str) -> str:
+    """Give a digest under which two plans of the same change agree: prices and row versions left out."""
+    parts = [
+        str(change.address), change.deposed, change.action.value, change.cloud_id, change.imports,
+        change.power.value if change.power is not None else "", change.finish,
+        _sealed(change.before, salt), _sealed(change.after, salt),
+    ]  # fmt: skip
+    return hashlib.blake2b(_DETERMINISTIC.encode(parts), digest_size=20).hexdigest()
+
+
+def after_digest(change: Change, salt: str) -> str:
+    """Give a digest of what an address is to become."""
+    return hashlib.blake2b(_DETERMINISTIC.encode(_sealed(change.after, salt)), digest_size=20).hexdigest()
+
+
+def _sealed(attributes: Mapping[str, Value] | None, salt: str) -> Any:
+    if attributes is None:
+        return None
+    return {
+        name: _stable(value, salt)
+        for name, value in sorted(attributes.items())
+        if value is not None and name != "hourly_price"
+    }
+
+
+def _stable(value: Value, salt: str) -> Any:
+    if isinstance(value, Unknown):
+        return {"$": "unknown"}
+    if isinstance(value, Secret) and not is_sealed(value) and isinstance(value.value, Unknown):
+        return {"$": "secret unknown"}
+    return seal(value, salt)

@@ -1,0 +1,500 @@
+"""How one machine is made, changed and unmade: the order of durable writes and calls that loses and doubles nothing.
+
+Every function here is one step of an apply, carried out for one address. A step holds a slot only while a call is
+under way; waiting for a machine to boot or to go holds none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from brevplan.contract.client import Capability
+from brevplan.contract.errors import CloudError, InstanceNotFound, NotFound, Sent
+from brevplan.contract.model import DEAD, HALTED, CloudId, CreateInstanceAttrs, Instance, LifecycleStatus, RefId
+from brevplan.engine.accounts import Account
+from brevplan.engine.change import Change, Power
+from brevplan.engine.committer import Committer
+from brevplan.engine.graph import Step
+from brevplan.engine.identity import address_tag, cred_ref_id, make_ref_id
+from brevplan.engine.kind import MachineKind, Mark
+from brevplan.engine.ports import (
+    CloseIntent,
+    CloseStep,
+    DropRecord,
+    Intent,
+    OpenIntent,
+    OpenStep,
+    PutRecord,
+    Record,
+    RetireIntent,
+    Role,
+    SetRole,
+    StepRow,
+    World,
+    Write,
+    rfc3339,
+)
+from brevplan.engine.secrets import seal_attributes
+from brevplan.engine.settle import TwoMachines, Uncertain, bound_record, settle
+from brevplan.lang.values import Value
+
+CREATE_TIMEOUT = 45 * 60.0
+UPDATE_TIMEOUT = 20 * 60.0
+DELETE_TIMEOUT = 20 * 60.0
+MAX_ATTEMPTS = 3
+
+
+class StepError(Exception):
+    """A step did not reach its end. `uncertain` says that the next run goes on with it."""
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and this step lets go at a safe place."""
+
+
+class Slots(Protocol):
+    """Bounds the calls under way; refuses entry once the run is asked to stop."""
+
+    def slot(self) -> AbstractAsyncContextManager[None]: ...
+
+    @property
+    def stopping(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What every step of a run needs."""
+
+    workspace: str
+    project: str
+    salt: str
+    run_id: str
+    plan_id: str
+    world: World
+    committer: Committer
+    slots: Slots
+    accounts: Mapping[str, Account]
+    bound_ids: dict[tuple[str, str], str]
+    """(account, cloud id) of every machine that is recorded, with the key of its row."""
+    progress: Callable[[Step, str], None]
+    touched: set[str] = field(default_factory=set)
+    """Aliases of accounts in which this run launched something: looked at once more at the end."""
+
+    def now(self) -> str:
+        return rfc3339(self.world.clock.now())
+
+    def open_step(self, step: Step) -> OpenStep:
+        return OpenStep(
+            StepRow(
+                self.run_id, self.plan_id, step.step_id, str(step.address), step.verb.value, "running", self.now(), "", ""
+            )
+        )
+
+    def close_step(self, step: Step, status: str = "done", error: str = "") -> CloseStep:
+        return CloseStep(self.run_id, step.step_id, status, self.now(), error)
+
+    def sealed(self, attributes: Mapping[str, Value]) -> dict[str, Any]:
+        return seal_attributes(attributes, self.salt)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The declared side of a step: the kind, final attributes, and what goes into the row."""
+
+    kind: MachineKind
+    attributes: Mapping[str, Value]
+    reads: tuple[str, ...]
+    protected: bool
+    timeout: float
+
+
+# create
+
+
+async def create(shop: Workshop, step: Step, target: Callable[[], Target]) -> Mapping[str, Value]:
+    """Make a machine: intent, launch, bound, ready, settled. Gives the actual attributes."""
+    account = shop.accounts[step.change.alias]
+    shop.touched.add(account.alias)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            record, machine, goal = await _launch(shop, step, target, account)
+        except _Retired:
+            if attempt == MAX_ATTEMPTS:
+                raise StepError(f"{MAX_ATTEMPTS} launches were not answered and left no machine") from None
+            continue
+        return await finish(shop, step, goal, account, record, machine)
+    raise AssertionError
+
+
+class _Retired(Exception):
+    """An attempt was given up, safely: another may be made."""
+
+
+async def _launch(
+    shop: Workshop, step: Step, target: Callable[[], Target], account: Account
+) -> tuple[Record, Instance, Target]:
+    tries = 0
+    while True:
+        async with shop.slots.slot():
+            goal = target()
+            await account.pacer.reserve()
+            intent, request = _intent(shop, step, goal, account)
+            first: list[Write] = [shop.open_step(step)] if tries == 0 else []
+            await shop.committer.commit(*first, OpenIntent(intent))
+            try:
+                machine = await account.patience.once(lambda: account.client.create_instance(request))
+            except CloudError as problem:
+                failure = problem
+            else:
+                record = await _bind(shop, step, goal, intent, machine, account)
+                return record, machine, goal
+        tries += 1
+        if failure.sent is Sent.MAYBE:
+            return await _uncertain(shop, step, goal, account, intent, request, failure)
+        await _close_refused(shop, step, account, intent)
+        if not failure.retryable or tries > account.patience.retries:
+            raise failure
+        await account.patience.wait(failure, tries)
+
+
+def _intent(shop: Workshop, step: Step, goal: Target, account: Account) -> tuple[Intent, CreateInstanceAttrs]:
+    address = step.address
+    ref_id = make_ref_id(shop.project, shop.workspace, address, shop.world.ids.attempt())
+    mark = Mark(ref_id, cred_ref_id(shop.project), address_tag(shop.workspace, address))
+    intent = Intent(
+        ref_id,
+        shop.workspace,
+        address,
+        account.alias,
+        account.fingerprint,
+        shop.run_id,
+        request=shop.sealed(goal.attributes),
+        reads=goal.reads,
+        protected=goal.protected,
+        opened_at=shop.now(),
+    )
+    return intent, goal.kind.request(goal.attributes, mark)
+
+
+async def _close_refused(shop: Workshop, step: Step, account: Account, intent: Intent) -> None:
+    """Nothing was made: forget the attempt, and remove what was made beside it."""
+    try:
+        await account.patience.retried(lambda: account.client.release(RefId(intent.ref_id)))
+    except CloudError as problem:
+        shop.progress(step, f"left beside it: {problem}")
+    await shop.committer.commit(CloseIntent(intent.ref_id))
+
+
+async def _bind(
+    shop: Workshop, step: Step, goal: Target, intent: Intent, machine: Instance, account: Account
+) -> Record:
+    """Record the machine under its cloud id, before anything else can go wrong with it."""
+    owner = shop.bound_ids.get((account.fingerprint, machine.cloud_id))
+    if owner is not None or machine.status in DEAD:
+        # an answer about a machine of somebody else: this attempt is burnt, and looked for ever after
+        await shop.committer.commit(RetireIntent(intent.ref_id))
+        raise StepError(f"{account.alias} answered with {machine.cloud_id}, which is another machine")
+    record = bound_record(intent, machine.cloud_id, goal.kind.name)
+    writes: list[Write] = []
+    change = step.change
+    if step.deposes and change.record_key:
+        writes.append(SetRole(change.record_key, Role.DEPOSED))
+    elif change.gone and change.record_key:
+        writes.append(DropRecord(change.record_key))
+    shop.bound_ids[(account.fingerprint, machine.cloud_id)] = record.key
+    await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
+    return record
+
+
+async def _uncertain(
+    shop: Workshop,
+    step: Step,
+    goal: Target,
+    account: Account,
+    intent: Intent,
+    request: CreateInstanceAttrs,
+    failure: CloudError,
+) -> tuple[Record, Instance, Target]:
+    """Find out what became of a launch without an answer."""
+    shop.progress(step, f"no answer ({failure.message}), looking for the machine")
+    if Capability.CREATE_IDEMPOTENT in account.traits.capabilities:
+        # the same call again under the same name makes the same machine, or finds it
+        for attempt in range(1, account.patience.retries + 1):
+            await account.patience.wait(failure, attempt)
+            async with shop.slots.slot():
+                try:
+                    machine = await account.patience.once(lambda: account.client.create_instance(request))
+                except CloudError as problem:
+                    if problem.sent is not Sent.MAYBE and not problem.retryable:
+                        break  # a refusal now says nothing of the first call: look
+                    continue
+                return await _bind(shop, step, goal, intent, machine, account), machine, goal
+    try:
+        found = await settle(account, intent)
+    except Uncertain as problem:
+        raise StepError(f"the launch was not answered, and {problem}; the next run goes on", uncertain=True) from None
+    except TwoMachines as problem:
+        raise StepError(f"one launch made several machines: {problem}", uncertain=True) from None
+    if found is not None:
+        return await _bind(shop, step, goal, intent, found, account), found, goal
+    await shop.committer.commit(RetireIntent(intent.ref_id))
+    raise _Retired
+
+
+async def finish(
+    shop: Workshop, step: Step, goal: Target, account: Account, record: Record, machine: Instance
+) -> Mapping[str, Value]:
+    """Wait until a machine is ready, stop it if that is declared, and record it as settled."""
+    deadline = shop.world.clock.monotonic() + goal.timeout
+    try:
+        machine = await wait_ready(shop, step, account, machine, deadline)
+    except _Failed as problem:
+        await _drop_failed(shop, step, account, record, problem.machine)
+        raise StepError(f"{account.alias} accepted the launch, and the machine failed: {problem}") from None
+    if goal.kind.wants_stopped(goal.attributes) and machine.status not in HALTED:
+        machine = await _power(shop, step, account, machine, Power.STOP, deadline)
+    actual = merged(goal, machine, account)
+    await shop.committer.commit(
+        PutRecord(
+            dataclasses.replace(
+                record, attributes=shop.sealed(actual), settled=True, seen=True, reads=goal.reads,
+                protected=goal.protected, alias=account.alias, account=account.fingerprint,
+            )
+        ),
+        shop.close_step(step),
+    )  # fmt: skip
+    return actual
+
+
+def merged(goal: Target, machine: Instance, account: Account) -> dict[str, Value]:
+    """Give the actual attributes: what was asked for, with what the cloud shows laid over it."""
+    observed = goal.kind.observe(machine, account.traits)
+    actual = {**goal.attributes, **observed}
+    # a price is what it was when the machine was made
+    if goal.attributes.get("hourly_price") is not None and "hourly_price" not in observed:
+        actual["hourly_price"] = goal.attributes["hourly_price"]
+    return actual
+
+
+class _Failed(Exception):
+    """A machine reached a state that it does not come back from."""
+
+    def __init__(self, machine: Instance | None, message: str) -> None:
+        super().__init__(message)
+        self.machine = machine
+
+
+def is_ready(machine: Instance, account: Account) -> bool:
+    if machine.status in HALTED:
+        return True
+    addresses = account.traits.promises
+    return machine.status is LifecycleStatus.RUNNING and all(getattr(machine, name, "") for name in addresses)
+
+
+async def wait_ready(
+    shop: Workshop, step: Step, account: Account, machine: Instance, deadline: float
+) -> Instance:
+    """Wait until the machine runs and has its addresses; not found counts only after the grace window."""
+    clock = shop.world.clock
+    last_seen = clock.monotonic()
+    while not is_ready(machine, account):
+        if machine.status is LifecycleStatus.FAILED:
+            raise _Failed(machine, "; ".join(machine.messages) or "no reason given")
+        if shop.slots.stopping:
+            raise Interrupted
+        if clock.monotonic() >= deadline:
+            raise StepError(f"{machine.cloud_id} is not ready in time; it stays recorded, and the next apply waits on",
+                            uncertain=True)  # fmt: skip
+        shop.progress(step, f"waiting for {machine.cloud_id} to run ({machine.status.value})")
+        snapshot = await account.next_snapshot()
+        if snapshot.error:
+            continue
+        found = snapshot.machines.get(machine.cloud_id)
+        if found is None:
+            found = await _get(account, machine.cloud_id)
+        if found is not None and found.status not in DEAD:
+            machine, last_seen = found, clock.monotonic()
+        elif clock.monotonic() - last_seen >= account.traits.grace_window_s:
+            raise _Failed(found, f"{machine.cloud_id} is gone")
+    return machine
+
+
+async def _get(account: Account, cloud_id: str) -> Instance | None:
+    try:
+        return await account.patience.retried(lambda: account.client.get_instance(CloudId(cloud_id)))
+    except NotFound:
+        return None
+
+
+async def _drop_failed(
+    shop: Workshop, step: Step, account: Account, record: Record, machine: Instance | None
+) -> None:
+    """End a machine of this very run that was never settled and failed: nobody else will."""
+    await shop.committer.commit(SetRole(record.key, Role.DESTROYING))
+    await _end(shop, step, account, record.cloud_id, shop.world.clock.monotonic() + DELETE_TIMEOUT)
+    await account.patience.retried(lambda: account.client.release(RefId(record.ref_id)))
+    await shop.committer.commit(DropRecord(record.key))
+
+
+# update, stop, start, adopt
+
+
+async def update(
+    shop: Workshop, step: Step, goal: Target, record: Record | None, machine: Instance | None
+) -> Mapping[str, Value]:
+    """Adopt, finish, change in place, stop or start: whatever the change of this address asks for."""
+    change = step.change
+    account = shop.accounts[change.alias]
+    deadline = shop.world.clock.monotonic() + goal.timeout
+    row = record if record is not None else _adopted(shop, step, goal, account, machine)
+    first: list[Write] = [shop.open_step(step)]
+    if record is None:
+        first.append(PutRecord(row))
+    await shop.committer.commit(*first)
+    seen = machine if machine is not None else await _must_get(account, row.cloud_id)
+    if change.finish:
+        try:
+            seen = await wait_ready(shop, step, account, seen, deadline)
+        except _Failed as problem:
+            await _drop_failed(shop, step, account, row, problem.machine)
+            raise StepError(f"the machine failed before it was ready: {problem}; the next plan makes it anew") from None
+    for name in change.changed:
+        await _change_attribute(shop, goal, account, row.cloud_id, name, deadline)
+    if change.power is not None:
+        seen = await _power(shop, step, account, seen, change.power, deadline)
+    elif change.finish and goal.kind.wants_stopped(goal.attributes) and seen.status not in HALTED:
+        seen = await _power(shop, step, account, seen, Power.STOP, deadline)
+    elif change.changed:
+        seen = await _must_get(account, row.cloud_id)
+    actual = merged(goal, seen, account)
+    await shop.committer.commit(
+        PutRecord(
+            dataclasses.replace(
+                row, attributes=shop.sealed(actual), settled=True, seen=True, reads=goal.reads,
+                protected=goal.protected, alias=account.alias, account=account.fingerprint, role=Role.CURRENT,
+            )
+        ),
+        shop.close_step(step),
+    )  # fmt: skip
+    return actual
+
+
+def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance | None) -> Record:
+    assert machine is not None
+    key = machine.ref_id or f"{account.fingerprint}:{machine.cloud_id}"
+    return Record(
+        key, shop.workspace, step.address, Role.CURRENT, goal.kind.name, shop.sealed(goal.kind.observe(machine, account.traits)),
+        account.alias, account.fingerprint, machine.ref_id, machine.cloud_id, settled=False, protected=goal.protected,
+        reads=goal.reads,
+    )  # fmt: skip
+
+
+async def _must_get(account: Account, cloud_id: str) -> Instance:
+    found = await _get(account, cloud_id)
+    if found is None:
+        raise StepError(f"{cloud_id} is gone")
+    return found
+
+
+async def _change_attribute(
+    shop: Workshop, goal: Target, account: Account, cloud_id: str, name: str, deadline: float
+) -> None:
+    async with shop.slots.slot():
+        await account.patience.retried(
+            lambda: goal.kind.update(account.client, CloudId(cloud_id), name, goal.attributes), until=deadline
+        )
+
+
+async def _power(
+    shop: Workshop, step: Step, account: Account, machine: Instance, power: Power, deadline: float
+) -> Instance:
+    """Stop or start, again and again from what is seen, until the cloud shows it done."""
+    client: Any = account.client
+    call: Callable[[CloudId], Awaitable[None]] = (
+        client.stop_instance if power is Power.STOP else client.start_instance
+    )
+    async with shop.slots.slot():
+        await account.patience.retried(lambda: call(machine.cloud_id), until=deadline)
+    while True:
+        found = await _must_get(account, machine.cloud_id)
+        if power is Power.STOP and found.status in HALTED:
+            return found
+        if power is Power.START and is_ready(found, account) and found.status not in HALTED:
+            return found
+        if found.status is LifecycleStatus.FAILED:
+            raise StepError(f"{found.cloud_id} failed: {'; '.join(found.messages) or 'no reason given'}")
+        if shop.slots.stopping:
+            raise Interrupted
+        if shop.world.clock.monotonic() >= deadline:
+            raise StepError(f"{found.cloud_id} is still {found.status.value} in the end", uncertain=True)
+        shop.progress(step, f"{found.cloud_id} is {found.status.value}")
+        await account.next_snapshot()
+
+
+# destroy
+
+
+async def destroy(shop: Workshop, step: Step, timeout: float = DELETE_TIMEOUT) -> None:
+    """End a machine, wait until list and get both say that it is gone, and release what stood beside it."""
+    change = step.change
+    account = shop.accounts[change.alias]
+    row = change.record_key
+    first: list[Write] = [shop.open_step(step)]
+    if row:
+        first.append(SetRole(row, Role.DESTROYING))
+    else:
+        record = _found_record(shop, change, account)
+        row = record.key
+        first.append(PutRecord(record))
+    await shop.committer.commit(*first)
+    deadline = shop.world.clock.monotonic() + timeout
+    await _end(shop, step, account, change.cloud_id, deadline)
+    if change.ref_id:
+        async with shop.slots.slot():
+            await account.patience.retried(lambda: account.client.release(RefId(change.ref_id)), until=deadline)
+    retire: list[Write] = [CloseIntent(change.ref_id)] if change.deposed else []
+    await shop.committer.commit(DropRecord(row), *retire, shop.close_step(step))
+
+
+def _found_record(shop: Workshop, change: Change, account: Account) -> Record:
+    """Give the row of a machine that was found and is to be destroyed without ever being current."""
+    key = change.ref_id or f"{account.fingerprint}:{change.cloud_id}"
+    return Record(
+        key, shop.workspace, change.address, Role.DESTROYING, change.address.kind, shop.sealed(change.before or {}),
+        account.alias, account.fingerprint, change.ref_id, change.cloud_id, settled=False,
+    )  # fmt: skip
+
+
+async def _end(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> None:
+    """Terminate until the cloud has it: a refusal for now is tried again, one for good is an error."""
+
+    async def terminate() -> None:
+        try:
+            await account.client.terminate_instance(CloudId(cloud_id))
+        except InstanceNotFound:
+            return  # gone already is what was wanted
+
+    async with shop.slots.slot():
+        await account.patience.retried(terminate, until=deadline)
+    while True:
+        snapshot = await account.next_snapshot()
+        if not snapshot.error:
+            listed = snapshot.machines.get(cloud_id)
+            if listed is None or listed.status is LifecycleStatus.TERMINATED:
+                found = await _get(account, cloud_id)
+                if found is None or found.status is LifecycleStatus.TERMINATED:
+                    return
+        if shop.slots.stopping:
+            raise Interrupted
+        if shop.world.clock.monotonic() >= deadline:
+            raise StepError(f"{cloud_id} is not gone in time; it stays recorded, and the next apply goes on",
+                            uncertain=True)  # fmt: skip
+        shop.progress(step, f"waiting for {cloud_id} to go")

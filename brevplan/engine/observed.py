@@ -1,0 +1,227 @@
+"""What the clouds show and how far it is believed: pure reading of lists, gets and records. No I/O.
+
+An address is *sighted* in this order: by its recorded cloud id, by an open intent's ref_id, by the digest of its mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from brevplan.contract.client import Traits
+from brevplan.contract.model import DEAD, Image, Instance, InstanceType, Location
+from brevplan.contract.provider import ProviderSpec
+from brevplan.engine.address import Address
+from brevplan.engine.identity import address_digest, cred_ref_id, ref_digest
+from brevplan.engine.ports import Intent, IntentState, Record, Role
+
+
+@dataclass(slots=True)
+class AccountView:
+    """One account as this run sees it."""
+
+    alias: str
+    fingerprint: str
+    spec: ProviderSpec
+    traits: Traits
+    machines: dict[str, Instance] = field(default_factory=dict)
+    """Living machines by cloud id, ours and others'."""
+    unverified: str = ""
+    """Why nothing about this account's machines may be concluded; empty when it may."""
+    gone: set[str] = field(default_factory=set)
+    """Recorded cloud ids whose absence list and get agree on."""
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """Recorded cloud ids that cannot be judged, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Nothing lives at the address; `record` is what was remembered of a machine that is gone."""
+
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A machine, or for kinds without one a record. `instance` is None for those and when refresh is off."""
+
+    record: Record | None
+    instance: Instance | None
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Nothing may be concluded: no create, no replace, no destroy."""
+
+    reason: str
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several living machines bear the mark of one address."""
+
+    instances: tuple[Instance, ...]
+
+
+Sighting = Absent | Present | Unverified | Ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A machine that is ours, neither recorded nor declared."""
+
+    alias: str
+    instance: Instance
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything from outside that the fold may look at. It only grows between two folds of one plan."""
+
+    workspace: str
+    project: str
+    salt: str
+    records: dict[Address, Record]
+    deposed: list[Record]
+    """Rows of roles other than current."""
+    intents: list[Intent]
+    views: dict[str, AccountView]
+    foreign_ids: frozenset[str] = frozenset()
+    """Cloud ids recorded in other workspaces of the same state."""
+    types: dict[str, dict[tuple[str, str], InstanceType]] = field(default_factory=dict)
+    locations: dict[str, list[Location]] = field(default_factory=dict)
+    images: dict[str, list[Image]] = field(default_factory=dict)
+    prior_outputs: Mapping[str, object] = field(default_factory=dict)
+    locked_by: str = ""
+    """Who is applying right now, when that is not us: open intents are then theirs."""
+    refreshed: bool = True
+    _marked: dict[str, list[tuple[str, Instance]]] | None = None
+
+    def view_of(self, record: Record) -> AccountView | None:
+        """Find the account that a record belongs to: by fingerprint, else by the name of its provider block."""
+        for view in self.views.values():
+            if view.fingerprint == record.account:
+                return view
+        return self.views.get(record.alias)
+
+    def marked(self, digest: str) -> list[tuple[str, Instance]]:
+        """Give the living machines of this project whose mark has this digest, with their aliases."""
+        if self._marked is None:
+            self._marked = {}
+            mine = cred_ref_id(self.project)
+            known = {record.cloud_id for record in (*self.records.values(), *self.deposed)} | self.foreign_ids
+            for alias, machine in self._all_machines():
+                if machine.cloud_cred_ref_id == mine and machine.cloud_id not in known:
+                    found = ref_digest(machine.ref_id)
+                    if found is not None:
+                        self._marked.setdefault(found, []).append((alias, machine))
+        return self._marked.get(digest, [])
+
+    def _all_machines(self) -> Iterable[tuple[str, Instance]]:
+        seen: set[str] = set()
+        for alias, view in self.views.items():
+            if view.fingerprint in seen:
+                continue
+            seen.add(view.fingerprint)
+            for machine in view.machines.values():
+                if machine.status not in DEAD:
+                    yield alias, machine
+
+    def orphans(self, adopted: frozenset[str]) -> list[Orphan]:
+        """Give our machines that nothing accounts for: not recorded, not adopted by this plan, no intent's."""
+        tried = {intent.ref_id for intent in self.intents}
+        mine = cred_ref_id(self.project)
+        known = {record.cloud_id for record in (*self.records.values(), *self.deposed)} | self.foreign_ids | adopted
+        found = []
+        for alias, machine in self._all_machines():
+            if machine.cloud_cred_ref_id != mine or machine.cloud_id in known or machine.ref_id in tried:
+                continue
+            if machine.address and _workspace_of(machine.address) != self.workspace:
+                continue  # another workspace's, told by its address
+            found.append(Orphan(alias, machine))
+        return sorted(found, key=lambda orphan: (orphan.alias, orphan.instance.cloud_id))
+
+    def machine(self, alias: str, cloud_id: str, ref_id: str) -> Instance | None:
+        """Find a living machine of an account by its cloud id or its ref_id."""
+        view = self.views.get(alias)
+        for machine in view.machines.values() if view is not None else ():
+            if machine.cloud_id == cloud_id or (ref_id and machine.ref_id == ref_id):
+                return machine
+        return None
+
+    def surfaced(self) -> list[tuple[Intent, str, Instance]]:
+        """Give the machines of retired attempts that have shown up after all."""
+        retired = {intent.ref_id: intent for intent in self.intents if intent.state is IntentState.RETIRED}
+        if not retired:
+            return []
+        return [(retired[m.ref_id], alias, m) for alias, m in self._all_machines() if m.ref_id in retired]
+
+
+def sight(facts: Facts, address: Address, alias: str = "") -> Sighting:
+    """Say what is at an address, and how sure that is. `alias` is the provider that a new machine would go to."""
+    record = facts.records.get(address)
+    if record is not None:
+        return _sight_record(facts, record)
+    for intent in facts.intents:
+        if intent.address == address and intent.workspace == facts.workspace and intent.state is IntentState.OPEN:
+            found = _sight_intent(facts, intent)
+            if found is not None:
+                return found
+    return _sight_mark(facts, address, alias)
+
+
+def _sight_record(facts: Facts, record: Record) -> Sighting:
+    if not record.cloud_id or not facts.refreshed:
+        return Present(record, None)
+    view = facts.view_of(record)
+    if view is None:
+        return Unverified(f'its provider "{record.alias}" is not configured', record)
+    machine = view.machines.get(record.cloud_id)
+    if machine is not None and not (view.unverified and view.fingerprint != record.account):
+        if machine.status in DEAD:
+            return Absent(record)
+        return Present(record, machine, view.alias)
+    if view.unverified:
+        return Unverified(view.unverified, record)
+    if record.cloud_id in view.gone:
+        return Absent(record)
+    return Unverified(view.doubtful.get(record.cloud_id, "it could not be looked up"), record)
+
+
+def _sight_intent(facts: Facts, intent: Intent) -> Sighting | None:
+    if facts.locked_by:
+        return Unverified(f"being applied by {facts.locked_by}")
+    view = facts.views.get(intent.alias)
+    if view is None or view.unverified:
+        return Unverified(view.unverified if view else f'its provider "{intent.alias}" is not configured')
+    machines = [m for m in view.machines.values() if m.ref_id == intent.ref_id and m.status not in DEAD]
+    if len(machines) == 1:
+        return Present(None, machines[0], view.alias)
+    if machines:
+        return Ambiguous(tuple(machines))
+    return None
+
+
+def _sight_mark(facts: Facts, address: Address, alias: str) -> Sighting:
+    found = facts.marked(address_digest(facts.workspace, address))
+    if len(found) == 1:
+        where, machine = found[0]
+        if facts.locked_by:
+            return Unverified(f"being applied by {facts.locked_by}")
+        return Present(None, machine, where)
+    if found:
+        return Ambiguous(tuple(machine for _, machine in found))
+    view = facts.views.get(alias)
+    if view is not None and view.unverified:
+        return Unverified(view.unverified)  # a machine of this address may stand where nobody can look
+    return Absent()
+
+
+def _workspace_of(tag: str) -> str:
+    return tag.split("/", 1)[0] if "/" in tag.split("[", 1)[0] else "default"
+
+
+def living(records: Sequence[Record]) -> dict[Address, Record]:
+    return {record.address: record for record in records if record.role is Role.CURRENT}

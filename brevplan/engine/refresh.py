@@ -1,0 +1,167 @@
+"""What the clouds show, asked with one list an account; gets only for recorded machines that the list lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from brevplan.contract.errors import CloudError, NotFound
+from brevplan.contract.model import DEAD, CloudId, Instance
+from brevplan.engine.accounts import Account
+from brevplan.engine.identity import cred_ref_id
+from brevplan.engine.observed import AccountView
+from brevplan.engine.ports import AccountRow, Record
+
+
+async def observe(
+    accounts: Iterable[Account],
+    records: Sequence[Record],
+    known: Mapping[str, AccountRow],
+    project: str,
+    accepted: frozenset[str] = frozenset(),
+) -> dict[str, AccountView]:
+    """Look at every account, all at once. Never raises: what fails makes its machines unverified."""
+    accounts = list(accounts)
+    present = {account.fingerprint for account in accounts}
+    by_fingerprint: dict[str, Account] = {}
+    for account in accounts:
+        by_fingerprint.setdefault(account.fingerprint, account)
+    looks = {
+        fingerprint: asyncio.create_task(_look(account, _mine(account, records, present), known, project, accepted))
+        for fingerprint, account in by_fingerprint.items()
+    }
+    views: dict[str, AccountView] = {}
+    for account in accounts:
+        found = await looks[account.fingerprint]
+        views[account.alias] = AccountView(
+            account.alias, account.fingerprint, account.spec, account.traits, found.machines, found.unverified,
+            found.gone, found.doubtful,
+        )  # fmt: skip
+    return views
+
+
+def blank_view(account: Account) -> AccountView:
+    """Give the view of an account that is not looked at (`-refresh=false`)."""
+    return AccountView(account.alias, account.fingerprint, account.spec, account.traits)
+
+
+def _mine(account: Account, records: Sequence[Record], present: set[str]) -> list[Record]:
+    """Give the records of an account; those of an account that is nowhere now go by their provider block's name."""
+    return [
+        record
+        for record in records
+        if record.cloud_id
+        and (record.account == account.fingerprint or (record.alias == account.alias and record.account not in present))
+    ]
+
+
+async def _look(
+    account: Account,
+    records: list[Record],
+    known: Mapping[str, AccountRow],
+    project: str,
+    accepted: frozenset[str],
+) -> AccountView:
+    view = AccountView(account.alias, account.fingerprint, account.spec, account.traits)
+    try:
+        listed = await account.fetch()
+    except CloudError as problem:
+        view.unverified = f"the list of {account.alias} failed: {problem}"
+        return view
+    if any(not machine.cloud_id for machine in listed):
+        view.unverified = f"the list of {account.alias} is malformed: a machine without an id"
+        return view
+    view.machines = {machine.cloud_id: machine for machine in listed}
+    if not _is_same_account(account, view, records, known, project) and account.alias not in accepted:
+        view.unverified = (
+            f'the account behind provider "{account.alias}" is another one than before, and shows nothing of ours; '
+            f"if that is right: -accept-account={account.alias}"
+        )
+        return view
+    await _judge_missing(account, view, records)
+    return view
+
+
+def _is_same_account(
+    account: Account,
+    view: AccountView,
+    records: list[Record],
+    known: Mapping[str, AccountRow],
+    project: str,
+) -> bool:
+    row = known.get(account.alias)
+    if row is None or row.fingerprint == account.fingerprint or not records:
+        return True
+    if all(record.account == account.fingerprint for record in records):
+        return True
+    mark = cred_ref_id(project)
+    recorded = {record.cloud_id for record in records}
+    return any(m.cloud_id in recorded or m.cloud_cred_ref_id == mark for m in view.machines.values())
+
+
+async def _judge_missing(account: Account, view: AccountView, records: list[Record]) -> None:
+    """Decide for each recorded machine that the list lacks: gone, hidden by a lagging list, or not to be told."""
+    missing = [record for record in records if record.cloud_id not in view.machines]
+    if not missing:
+        return
+    if len(missing) > max(5, len(records) // 10):
+        first = await asyncio.gather(*(_get(account, record) for record in missing[:3]))
+        alive = [answer for answer in first if isinstance(answer, Instance) and answer.status not in DEAD]
+        if alive:
+            view.unverified = (
+                f"the list of {account.alias} lacks {len(missing)} of {len(records)} recorded machines, "
+                f"and {alive[0].cloud_id} is alive all the same"
+            )
+            return
+    limit = asyncio.Semaphore(10)
+
+    async def judge(record: Record) -> None:
+        async with limit:
+            answer = await _get(account, record)
+        _conclude(view, record, answer)
+
+    await asyncio.gather(*(judge(record) for record in missing))
+    young = [record for record in missing if record.cloud_id in view.gone and not record.seen]
+    if young and account.traits.grace_window_s > 0:
+        await _outwait(account, view, young)
+
+
+async def _get(account: Account, record: Record) -> Instance | str | None:
+    """Give the machine, None when it is not found, or the text of a failure."""
+    try:
+        return await account.patience.retried(lambda: account.client.get_instance(CloudId(record.cloud_id)))
+    except NotFound:
+        return None
+    except CloudError as problem:
+        return str(problem)
+
+
+def _conclude(view: AccountView, record: Record, answer: Instance | str | None) -> None:
+    if isinstance(answer, Instance) and answer.status not in DEAD:
+        view.machines[record.cloud_id] = answer
+    elif isinstance(answer, str):
+        view.doubtful[record.cloud_id] = answer
+    else:
+        view.gone.add(record.cloud_id)
+
+
+async def _outwait(account: Account, view: AccountView, young: list[Record]) -> None:
+    """A machine never seen since it was made is gone only when list and get lack it for the whole grace window."""
+    end = account.clock.monotonic() + account.traits.grace_window_s
+    waiting = {record.cloud_id: record for record in young}
+    while waiting and account.clock.monotonic() < end:
+        await account.clock.sleep(min(account.traits.instance_poll_s, account.traits.grace_window_s))
+        try:
+            listed = {machine.cloud_id: machine for machine in await account.fetch()}
+        except CloudError as problem:
+            for cloud_id in waiting:
+                view.gone.discard(cloud_id)
+                view.doubtful[cloud_id] = str(problem)
+            return
+        for cloud_id in [key for key in waiting if key in listed]:
+            view.gone.discard(cloud_id)
+            view.machines[cloud_id] = listed[cloud_id]
+            del waiting[cloud_id]
+    for cloud_id, record in waiting.items():
+        view.gone.discard(cloud_id)
+        _conclude(view, record, await _get(account, record))

@@ -1,0 +1,108 @@
+"""What stands for a secret where it must not stand itself: a keyed digest, good for telling equal from different."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from brevplan.lang.convert import ConversionError, convert
+from brevplan.lang.types import Type
+from brevplan.lang.values import (
+    Mapping_,
+    Secret,
+    Sequence_,
+    Unknown,
+    Value,
+    from_python,
+    has_secret,
+    reveal_deep,
+    same,
+    to_python,
+)
+
+SEALED_KEY: Final = "$digest"
+_SEALED_TEXT: Final = "\x00sealed:"
+_JSON = msgspec.json.Encoder(order="deterministic")
+
+
+def digest(value: Value, salt: str) -> str:
+    """Give the digest of a known value under the salt of a state."""
+    plain = _JSON.encode(to_python(reveal_deep(value)))
+    return hashlib.blake2b(plain, key=salt.encode()[:64], digest_size=20).hexdigest()
+
+
+def seal(value: Value, salt: str) -> Any:
+    """Give JSON data of a value for the state: every secret in it replaced by its digest."""
+    if isinstance(value, Secret):
+        inner = value.value
+        if isinstance(inner, str) and inner.startswith(_SEALED_TEXT):
+            return {SEALED_KEY: inner.removeprefix(_SEALED_TEXT)}
+        return {SEALED_KEY: digest(inner, salt)} if not isinstance(inner, Unknown) else None
+    if not has_secret(value):
+        return to_python(value)
+    if isinstance(value, Mapping_):
+        return {name: seal(item, salt) for name, item in value.items.items()}
+    if isinstance(value, Sequence_):
+        return [seal(item, salt) for item in value.items]
+    return to_python(value)
+
+
+def unseal(data: Any, type_: Type) -> Value:
+    """Make a value of JSON data from the state; a digest becomes a secret that only `unchanged` can compare."""
+    if data is None or data.__class__ in (str, bool, int):
+        return data  # type: ignore[no-any-return]
+    if isinstance(data, dict) and data.keys() == {SEALED_KEY}:
+        return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
+    value = from_python(_unsealed(data))
+    try:
+        return convert(value, type_)
+    except ConversionError:
+        # written by another version: shown and compared as it is
+        return value
+
+
+def _unsealed(data: Any) -> Any:
+    if isinstance(data, dict):
+        if data.keys() == {SEALED_KEY}:
+            return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
+        return {name: _unsealed(item) for name, item in data.items()}
+    if isinstance(data, list):
+        return [_unsealed(item) for item in data]
+    return data
+
+
+def is_sealed(value: Value) -> bool:
+    return isinstance(value, Secret) and isinstance(value.value, str) and value.value.startswith(_SEALED_TEXT)
+
+
+def unchanged(desired: Value, current: Value, salt: str) -> bool:
+    """Tell whether two values are the same, where the current one may be known by its digest only."""
+    if desired.__class__ is str and current.__class__ is str:
+        return desired == current
+    if isinstance(desired, Unknown) or isinstance(current, Unknown):
+        return False
+    if is_sealed(current):
+        assert isinstance(current, Secret)
+        if desired is None:
+            return False
+        return is_sealed(desired) and desired == current or current.value == _SEALED_TEXT + digest(desired, salt)
+    if isinstance(desired, Secret):
+        return unchanged(desired.value, current, salt)
+    if isinstance(current, Secret):
+        return unchanged(desired, current.value, salt)
+    if isinstance(desired, Mapping_) and isinstance(current, Mapping_):
+        return desired.items.keys() == current.items.keys() and all(
+            unchanged(item, current.items[name], salt) for name, item in desired.items.items()
+        )
+    if isinstance(desired, Sequence_) and isinstance(current, Sequence_):
+        return len(desired) == len(current) and all(
+            unchanged(a, b, salt) for a, b in zip(desired.items, current.items, strict=True)
+        )
+    return same(desired, current)
+
+
+def seal_attributes(attributes: Mapping[str, Value], salt: str) -> dict[str, Any]:
+    return {name: seal(value, salt) for name, value in attributes.items() if value is not None}

@@ -1,0 +1,124 @@
+"""Attempts of which nothing is known: looked for, bound when found, retired when a whole grace window shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from brevplan.contract.errors import CloudError
+from brevplan.contract.model import DEAD, Instance, RefId
+from brevplan.engine.accounts import Account, Snapshot
+from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role
+
+
+class Uncertain(Exception):
+    """An attempt could not be settled: the account could not be listed. It stays open for the next run."""
+
+
+class TwoMachines(Exception):
+    """One attempt made more than one machine."""
+
+    def __init__(self, machines: list[Instance]) -> None:
+        super().__init__(", ".join(machine.cloud_id for machine in machines))
+        self.machines = machines
+
+
+def bound_record(intent: Intent, cloud_id: str, kind: str) -> Record:
+    """Give the row of a machine that an attempt made, before anything more is known of it."""
+    return Record(
+        key=intent.ref_id,
+        workspace=intent.workspace,
+        address=intent.address,
+        role=Role.CURRENT,
+        kind=kind,
+        attributes=intent.request,
+        alias=intent.alias,
+        account=intent.account,
+        ref_id=intent.ref_id,
+        cloud_id=cloud_id,
+        settled=False,
+        seen=False,
+        protected=intent.protected,
+        reads=intent.reads,
+    )
+
+
+def bind_found(
+    intents: Iterable[Intent], machines_of: Mapping[str, Iterable[Instance]], records: Iterable[Record], journal: Journal
+) -> list[Intent]:
+    """Bind the open attempts of a dead run whose machine is there; give those whose machine is not.
+
+    `machines_of` gives the living machines by account fingerprint. An address that has a current row by now keeps
+    it, and the machine is recorded beside it as deposed.
+    """
+    current = {(record.workspace, record.address) for record in records if record.role is Role.CURRENT}
+    left: list[Intent] = []
+    for intent in intents:
+        found = [
+            machine
+            for machine in machines_of.get(intent.account, ())
+            if machine.ref_id == intent.ref_id and machine.status not in DEAD
+        ]
+        if not found:
+            left.append(intent)
+            continue
+        row = bound_record(intent, found[0].cloud_id, intent.address.kind)
+        taken = (intent.workspace, intent.address) in current
+        writes = [PutRecord(_with_role(row, Role.DEPOSED) if taken else row), CloseIntent(intent.ref_id)]
+        current.add((intent.workspace, intent.address))
+        journal.transact(writes)
+    return left
+
+
+def _with_role(record: Record, role: Role) -> Record:
+    return Record(
+        record.key, record.workspace, record.address, role, record.kind, record.attributes, record.alias,
+        record.account, record.ref_id, record.cloud_id, record.settled, record.seen, record.protected, record.reads,
+    )  # fmt: skip
+
+
+async def look_for(account: Account, ref_id: str) -> Instance | None:
+    """Look for an attempt's machine over one whole grace window, from the first clean list on.
+
+    Gives the machine, or None when the window shows none. Raises `Uncertain` when the account cannot be listed.
+    """
+    window = account.traits.grace_window_s
+    begin: float | None = None
+    failures = 0
+    while True:
+        snapshot = await account.next_snapshot()
+        if snapshot.error:
+            failures += 1
+            begin = None  # the window is one of clean lists
+            if failures >= 3:
+                raise Uncertain(snapshot.error)
+            continue
+        found = _living(snapshot, ref_id)
+        if len(found) > 1:
+            raise TwoMachines(found)
+        if found:
+            return found[0]
+        begin = snapshot.at if begin is None else begin
+        if account.clock.monotonic() - begin >= window:
+            return None
+
+
+def _living(snapshot: Snapshot, ref_id: str) -> list[Instance]:
+    return [machine for machine in snapshot.by_ref(ref_id) if machine.status not in DEAD]
+
+
+async def settle(account: Account, intent: Intent) -> Instance | None:
+    """Find an uncertain attempt's machine, or fence the attempt so that it can be retired.
+
+    None means: no machine, and a late launch is fenced off where the cloud can do that. Raises `Uncertain`.
+    """
+    found = await look_for(account, intent.ref_id)
+    if found is not None:
+        return found
+    try:
+        fenced = await account.patience.retried(lambda: account.client.fence(RefId(intent.ref_id)))
+    except CloudError as problem:
+        raise Uncertain(f"the fence failed: {problem}") from None
+    # a launch that was on its way while the fence was set shows within one more window
+    return await look_for(account, intent.ref_id) if fenced else None
+
+

@@ -1,0 +1,112 @@
+"""The `firewall` kind: rules with a name. It makes nothing by itself; the machines that list it carry its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brevplan.contract.client import Traits
+from brevplan.contract.model import Instance
+from brevplan.engine.address import Address
+from brevplan.engine.kind import (
+    Ability,
+    AttributeChange,
+    Attributes,
+    AttributeSpec,
+    BlockSpec,
+    Effect,
+    Finding,
+    Outcome,
+    Schema,
+)
+from brevplan.engine.secrets import unchanged
+from brevplan.kinds.rules import wrong_port, wrong_ranges
+from brevplan.lang.types import ANY, BOOL, NUMBER, STRING
+from brevplan.lang.values import EMPTY_TUPLE, Mapping_, Sequence_, Value
+
+
+def _one_of(*words: str) -> object:
+    def check(value: Value) -> str:
+        return "" if value in words else f"one of {', '.join(words)} is needed"
+
+    return check
+
+
+_RULE: Mapping[str, AttributeSpec] = {
+    "from_port": AttributeSpec("from_port", NUMBER, check=wrong_port),
+    "to_port": AttributeSpec("to_port", NUMBER, check=wrong_port),
+    "ip_ranges": AttributeSpec("ip_ranges", ANY, check=wrong_ranges),
+    "peers": AttributeSpec("peers", BOOL),
+    "protocol": AttributeSpec("protocol", STRING, check=_one_of("tcp", "udp")),  # type: ignore[arg-type]
+    "description": AttributeSpec("description", STRING),
+}
+
+
+class FirewallKind:
+    name = "firewall"
+    needs_provider = False
+    schema = Schema(
+        {
+            "on_inexact": AttributeSpec("on_inexact", STRING, check=_one_of("error", "warn")),  # type: ignore[arg-type]
+            "id": AttributeSpec("id", STRING, configurable=False, computed=True),
+        },
+        {
+            "ingress": BlockSpec("ingress", _RULE),
+            "egress": BlockSpec("egress", _RULE),
+        },
+    )
+
+    def check(self, desired: Attributes, address: Address, ability: Ability | None) -> list[Finding]:
+        findings: list[Finding] = []
+        for name in ("ingress", "egress"):
+            rules = desired.get(name)
+            for position, rule in enumerate(rules.items if isinstance(rules, Sequence_) else ()):
+                if isinstance(rule, Mapping_):
+                    findings.extend(_check_rule(rule.items, f"{name}[{position}]"))
+        return findings
+
+    def observe(self, instance: Instance, traits: Traits | None) -> dict[str, Value]:
+        return {}
+
+    def plan_create(self, desired: Attributes, address: Address, ability: Ability | None) -> Outcome:
+        return Outcome(_attributes(desired, address))
+
+    def plan_update(
+        self,
+        desired: Attributes,
+        current: Attributes,
+        address: Address,
+        ability: Ability | None,
+        machine: Instance | None = None,
+    ) -> Outcome:
+        after = _attributes(desired, address)
+        changes = [
+            AttributeChange(name, Effect.UPDATE)
+            for name, value in after.items()
+            if not unchanged(value, current.get(name), "") and not (value == EMPTY_TUPLE and current.get(name) is None)
+        ]
+        return Outcome(after, changes)
+
+    def hourly_price(self, attributes: Attributes) -> Value:
+        return 0
+
+
+def _attributes(desired: Attributes, address: Address) -> dict[str, Value]:
+    return {
+        "id": str(address),
+        "ingress": desired.get("ingress") or EMPTY_TUPLE,
+        "egress": desired.get("egress") or EMPTY_TUPLE,
+        "on_inexact": desired.get("on_inexact"),
+    }
+
+
+def _check_rule(rule: Mapping[str, Value], where: str) -> list[Finding]:
+    if rule.get("peers") is True:
+        return [Finding(where, "Not supported yet", "This version does not keep rules between peers.")]
+    low, high = rule.get("from_port"), rule.get("to_port")
+    if low is None:
+        return [Finding(where, "Missing argument", "A rule needs from_port.", "For example: from_port = 443")]
+    if isinstance(low, int) and isinstance(high, int) and high < low:
+        return [
+            Finding(where, "Invalid port range", f"to_port {high} is below from_port {low}.", "Exchange the two numbers.")
+        ]
+    return []

@@ -1,0 +1,596 @@
+"""The `instance` kind: one machine at one cloud. Planning is pure; `request` and `update` carry it out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from brevplan.contract.bytes import Bytes
+from brevplan.contract.client import Capability, Traits
+from brevplan.contract.model import (
+    HALTED,
+    CloudId,
+    CreateInstanceAttrs,
+    Instance,
+    InstanceType,
+    LifecycleStatus,
+    instance_type_id,
+)
+from brevplan.diagnostics import suggest
+from brevplan.engine.address import Address
+from brevplan.engine.kind import (
+    Ability,
+    AttributeChange,
+    Attributes,
+    AttributeSpec,
+    BlockSpec,
+    Effect,
+    Finding,
+    Mark,
+    NeedsCatalogue,
+    Outcome,
+    Schema,
+)
+from brevplan.engine.secrets import unchanged
+from brevplan.kinds.rules import effective, from_contract, to_contract
+from brevplan.lang.convert import to_string
+from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType
+from brevplan.lang.values import (
+    List,
+    Map,
+    Mapping_,
+    Object,
+    Sequence_,
+    Unknown,
+    Value,
+    from_python,
+    has_unknown,
+    reveal,
+    reveal_deep,
+)
+
+_KEY_KINDS: Final = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,2})(?: .*)?\Z")
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
+
+
+def _wrong_public_key(value: Value) -> str:
+    text = str(value).strip()
+    found = _KEY_KINDS.match(text)
+    if "PRIVATE KEY" in text:
+        return "this is a private key, which must never leave your machine; give the .pub file beside it"
+    if found is None:
+        return 'an OpenSSH public key on one line is needed, such as file("~/.ssh/id_ed25519.pub")'
+    try:
+        raw = base64.b64decode(found[4], validate=True)
+    except (binascii.Error, ValueError):
+        return "the key's base64 text is damaged"
+    return "" if raw[4 : 4 + len(found[1])].decode("ascii", "replace") == found[1] else "the key is damaged or cut short"
+
+
+def _wrong_size(value: Value) -> str:
+    try:
+        size = Bytes.parse(str(value))
+    except ValueError as problem:
+        return str(problem)
+    return "" if size else "a size above zero is needed"
+
+
+def _wrong_name(value: Value) -> str:
+    return "" if _NAME.match(str(value)) else "1 to 63 letters, digits, '.', '_' and '-' are needed"
+
+
+def _wrong_power(value: Value) -> str:
+    return "" if value in ("running", "stopped") else f'"running" or "stopped" is needed, not "{value}"'
+
+
+def _wrong_policy(value: Value) -> str:
+    return "" if value in ("ignore", "replace", "error") else '"ignore", "replace" or "error" is needed'
+
+
+def _wrong_text(value: Value) -> str:
+    return "" if value else "an empty text is not allowed here"
+
+
+def _wrong_options(value: Value) -> str:
+    return "" if isinstance(value, Mapping_) else "a map is needed"
+
+
+def _arguments(*specs: AttributeSpec) -> dict[str, AttributeSpec]:
+    return {spec.name: spec for spec in specs}
+
+
+def _computed(name: str, type_: Any = STRING) -> AttributeSpec:
+    return AttributeSpec(name, type_, configurable=False, computed=True)
+
+
+_POLICIES = {
+    name: AttributeSpec(name, STRING, check=_wrong_policy) for name in ("user_data", "tags", "public_key", "firewalls")
+}
+_DEFAULT_POLICY: Final = {"user_data": "ignore", "tags": "ignore", "public_key": "ignore", "firewalls": "error"}
+
+_FORCING: Final = ("instance_type", "location", "sub_location", "image_id", "filesystems", "spot", "options")
+"""Arguments whose change makes a new machine."""
+
+_IDENTITY: Final = (
+    "id", "ref_id", "status", "public_ip", "private_ip", "hostname", "ssh_user", "ssh_port", "host_key", "created_at",
+)  # fmt: skip
+"""What only the provider knows once the machine is there."""
+
+_EMPTY: Final[Mapping[str, Value]] = {
+    "authorized_keys": List((), STRING),
+    "filesystems": List((), STRING),
+    "tags": Map({}, STRING),
+    "spot": False,
+    "options": Object({}),
+    "sub_location": "",
+}
+"""What stands for an argument that is left out and has no default of the provider's."""
+
+
+class InstanceKind:
+    name = "instance"
+    needs_provider = True
+    schema = Schema(
+        _arguments(
+            AttributeSpec("instance_type", required=True, check=_wrong_text),
+            AttributeSpec("location", required=True, check=_wrong_text),
+            AttributeSpec("sub_location", computed=True),
+            AttributeSpec("public_key", required=True, check=_wrong_public_key),
+            AttributeSpec("authorized_keys", ListType(STRING)),
+            AttributeSpec("name", computed=True, kept=True, check=_wrong_name),
+            AttributeSpec("image_id", computed=True, kept=True, check=_wrong_text),
+            AttributeSpec("disk_size", computed=True, kept=True, check=_wrong_size),
+            AttributeSpec("filesystems", ListType(STRING)),
+            AttributeSpec("user_data", sensitive=True),
+            AttributeSpec("firewalls", ListType(ANY)),
+            AttributeSpec("tags", MapType(STRING)),
+            AttributeSpec("power_state", computed=True, check=_wrong_power),
+            AttributeSpec("spot", BOOL),
+            AttributeSpec("options", ANY, check=_wrong_options),
+            _computed("id"),
+            _computed("ref_id"),
+            _computed("status"),
+            _computed("public_ip"),
+            _computed("private_ip"),
+            _computed("hostname"),
+            _computed("ssh_user"),
+            _computed("ssh_port", NUMBER),
+            _computed("host_key"),
+            _computed("instance_type_id"),
+            _computed("hourly_price", NUMBER),
+            _computed("created_at"),
+            _computed("provider_name"),
+            _computed("firewall_rules", ANY),
+        ),
+        {
+            "on_change": BlockSpec("on_change", _POLICIES, single=True, stored=False),
+            "placement": BlockSpec(
+                "placement", {}, single=True, stored=False,
+                refusal="This version does not place machines by itself: name instance_type and location.",
+            ),
+            "ssh": BlockSpec(
+                "ssh", {}, single=True, stored=False, refusal="This version does not reach machines over SSH."
+            ),
+        },
+    )  # fmt: skip
+
+    # judging
+
+    def check(self, desired: Attributes, address: Address, ability: Ability | None) -> list[Finding]:
+        findings: list[Finding] = []
+        if len(_elements(desired.get("authorized_keys"))):
+            findings.append(
+                Finding(
+                    "authorized_keys", "Not supported yet",
+                    "Further keys are written over SSH, which this version does not do.",
+                    "Put them into user_data.",
+                )
+            )  # fmt: skip
+        for firewall in _elements(desired.get("firewalls")):
+            value = reveal(firewall)
+            if not isinstance(value, Unknown) and not (isinstance(value, Mapping_) and "ingress" in value.items):
+                findings.append(
+                    Finding("firewalls", "Unsuitable value", "A list of firewalls is needed.", "Write: [firewall.web]")
+                )
+        if ability is not None:
+            findings.extend(_check_ability(desired, ability))
+        return findings
+
+    # reading
+
+    def observe(self, instance: Instance, traits: Traits | None) -> dict[str, Value]:
+        reports = traits.reports if traits is not None else frozenset()
+        found: dict[str, Value] = {
+            "id": instance.cloud_id,
+            "ref_id": instance.ref_id,
+            "status": instance.status.value,
+            "public_ip": instance.public_ip,
+            "private_ip": instance.private_ip,
+            "hostname": instance.hostname,
+            "ssh_user": instance.ssh_user,
+            "ssh_port": instance.ssh_port,
+            "instance_type_id": instance_type_id(instance),
+            "power_state": _power_of(instance.status),
+        }
+        if instance.host_key:
+            found["host_key"] = instance.host_key
+        if instance.hourly_price is not None:
+            found["hourly_price"] = _price(instance.hourly_price)
+        if instance.created_at is not None:
+            found["created_at"] = instance.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for name in reports:
+            reader = _REPORTED.get(name)
+            if reader is not None:
+                found[name] = reader(instance)
+        if traits is not None:
+            found["provider_name"] = traits.provider
+        return found
+
+    # planning
+
+    def plan_create(self, desired: Attributes, address: Address, ability: Ability | None) -> Outcome:
+        assert ability is not None
+        after = _declared(desired, address)
+        for name in _IDENTITY:
+            after[name] = Unknown(self.schema.attributes[name].type, f"{address}.{name}", not_null=True)
+        after["provider_name"] = ability.traits.provider
+        if after["firewalls"] is None:
+            after["firewalls"] = List((), STRING)
+            after["firewall_rules"] = effective(())
+        for name in ("image_id", "disk_size"):
+            if after[name] is None:
+                after[name] = Unknown(STRING, f"{address}.{name}")
+        if after["power_state"] is None:
+            after["power_state"] = "running"
+        outcome = Outcome(after)
+        self._from_catalogue(outcome, ability, address)
+        return outcome
+
+    def _from_catalogue(self, outcome: Outcome, ability: Ability, address: Address) -> None:
+        after = outcome.after
+        type_name, location = reveal(after["instance_type"]), reveal(after["location"])
+        after["hourly_price"] = Unknown(NUMBER, f"{address}.hourly_price")
+        after["instance_type_id"] = Unknown(STRING, f"{address}.instance_type_id")
+        if not isinstance(type_name, str) or not isinstance(location, str):
+            return
+        if ability.types is None:
+            raise NeedsCatalogue(ability.alias)
+        found = ability.types.get((type_name, location))
+        if found is None:
+            outcome.findings.append(_not_in_catalogue(type_name, location, ability.types))
+            return
+        after["instance_type_id"] = found.id
+        after["hourly_price"] = _price(found.base_price.amount) if found.base_price is not None else None
+        outcome.launches = (type_name, location, found.stock)
+        outcome.unstocked = not found.is_available
+        outcome.findings.extend(_check_type(after, found, ability))
+
+    def plan_update(
+        self,
+        desired: Attributes,
+        current: Attributes,
+        address: Address,
+        ability: Ability | None,
+        machine: Instance | None = None,
+    ) -> Outcome:
+        assert ability is not None
+        wanted = _declared(desired, address)
+        after = dict(current)
+        outcome = Outcome(after)
+        for name, value in wanted.items():
+            if name not in current:
+                # the cloud does not report it and nothing is recorded: taken for what is declared
+                after[name] = value if value is not None else _EMPTY.get(name)
+                continue
+            if self._is_unchanged(name, value, desired.get(name), current, ability):
+                continue
+            outcome.changes.append(self._effect(name, value, desired, current, ability, outcome))
+        self._settle(outcome, wanted, current, ability, address, machine)
+        return outcome
+
+    def _is_unchanged(
+        self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability
+    ) -> bool:
+        now = current[name]
+        if declared is None and name not in _EMPTY and name != "firewall_rules":
+            return True  # left to the provider, or computed once and kept
+        if value is None and name in ("firewalls", "firewall_rules"):
+            return True
+        if value.__class__ is str and now.__class__ is str:
+            return value == now or (name == "disk_size" and _same_size(value, now))
+        if now is None and name in _EMPTY:
+            now = _EMPTY[name]
+        return unchanged(value, now, ability.salt)
+
+    def _effect(
+        self, name: str, value: Value, desired: Attributes, current: Attributes, ability: Ability, outcome: Outcome
+    ) -> AttributeChange:
+        traits = ability.traits
+        if name in _FORCING:
+            return AttributeChange(name, Effect.REPLACE)
+        if name == "power_state":
+            return AttributeChange(name, Effect.POWER)
+        if name == "name":
+            if "name" in traits.in_place:
+                return AttributeChange(name, Effect.UPDATE)
+            outcome.notes.append(f"name: {traits.provider} cannot rename; it takes effect at the next replacement")
+            return AttributeChange(name, Effect.NOTHING)
+        if name == "disk_size":
+            grows = not isinstance(value, Unknown) and _total(value) > _total(current[name])
+            if grows and Capability.RESIZE_VOLUME in traits.capabilities:
+                return AttributeChange(name, Effect.UPDATE)
+            return AttributeChange(name, Effect.REPLACE, "" if grows else "a disk cannot shrink")
+        if name == "tags" and Capability.TAGS in traits.capabilities:
+            return AttributeChange(name, Effect.UPDATE)
+        if name in ("firewalls", "firewall_rules"):
+            if Capability.MODIFY_FIREWALL in traits.capabilities:
+                return AttributeChange(name, Effect.UPDATE)
+            return self._by_policy("firewalls", name, desired, outcome)
+        if name in _DEFAULT_POLICY:
+            return self._by_policy(name, name, desired, outcome)
+        return AttributeChange(name, Effect.UPDATE)
+
+    def _by_policy(self, policy: str, name: str, desired: Attributes, outcome: Outcome) -> AttributeChange:
+        block = desired.get("on_change")
+        chosen = block.items.get(policy) if isinstance(block, Mapping_) else None
+        match chosen or _DEFAULT_POLICY[policy]:
+            case "replace":
+                return AttributeChange(name, Effect.REPLACE, f'on_change.{policy} = "replace"')
+            case "error":
+                reason = f'it changed and cannot be changed on a living machine (on_change.{policy} = "error")'
+                return AttributeChange(name, Effect.ERROR, reason)
+        outcome.notes.append(
+            f"{name} changed; the machine keeps the old one until it is replaced (on_change.{policy} = \"ignore\")"
+        )
+        return AttributeChange(name, Effect.NOTHING)
+
+    def _settle(
+        self, outcome: Outcome, wanted: Attributes, current: Attributes, ability: Ability, address: Address,
+        machine: Instance | None,
+    ) -> None:  # fmt: skip
+        after = outcome.after
+        for change in outcome.changes:
+            if change.effect in (Effect.UPDATE, Effect.POWER):
+                after[change.name] = wanted[change.name]
+            if change.effect is Effect.POWER:
+                self._disturb(after, address)
+                self._check_power(outcome, current, ability, machine)
+        if wanted.get("power_state") is None and current.get("power_state") == "stopped":
+            outcome.notes.append(
+                f"it is stopped, and power_state is not declared: left as it is, at {_shown_price(current)} when running"
+            )
+        if current.get("status") == LifecycleStatus.FAILED.value:
+            outcome.notes.append(f"it has failed; -replace={address} makes a new one")
+
+    def _disturb(self, after: dict[str, Value], address: Address) -> None:
+        stopping = after.get("power_state") == "stopped"
+        after["status"] = "stopped" if stopping else "running"
+        for name in ("public_ip", "private_ip", "hostname"):
+            after[name] = Unknown(STRING, f"{address}.{name}")
+
+    def _check_power(
+        self, outcome: Outcome, current: Attributes, ability: Ability, machine: Instance | None
+    ) -> None:
+        if Capability.STOP_START not in ability.traits.capabilities:
+            outcome.blocked = f"{ability.traits.provider} cannot stop and start machines"
+            return
+        if ability.types is None:
+            raise NeedsCatalogue(ability.alias)
+        key = (str(reveal(current.get("instance_type"))), str(reveal(current.get("location"))))
+        found = ability.types.get(key)
+        if found is not None and not found.stoppable:
+            outcome.blocked = f"{found.type} cannot be stopped and started"
+        elif machine is not None and not machine.stoppable:
+            outcome.blocked = "this machine cannot be stopped and started now"
+        elif found is not None:
+            outcome.stop_loses_data = found.stop_loses_data
+
+    def hourly_price(self, attributes: Attributes) -> Value:
+        status = attributes.get("status")
+        if attributes.get("power_state") == "stopped" or status in HALTED:
+            return 0
+        return attributes.get("hourly_price")
+
+    # carrying out
+
+    def request(self, attributes: Attributes, mark: Mark) -> CreateInstanceAttrs:
+        """Give the launch request for attributes that are all known; secrets are revealed here and only here."""
+        plain = {name: reveal_deep(value) for name, value in attributes.items() if not has_unknown(value)}
+        disk = plain.get("disk_size")
+        return CreateInstanceAttrs(
+            ref_id=mark.ref_id,
+            cloud_cred_ref_id=mark.cred_ref_id,
+            address=mark.address_tag,
+            instance_type=str(plain["instance_type"]),
+            location=str(plain["location"]),
+            sub_location=str(plain.get("sub_location") or ""),
+            public_key=str(plain["public_key"]).strip(),
+            name=str(plain.get("name") or ""),
+            image_id=str(plain.get("image_id") or ""),
+            user_data=str(plain.get("user_data") or ""),
+            disk_size=Bytes.parse(str(disk)) if disk else None,
+            filesystems=tuple(map(str, _elements(plain.get("filesystems")))),
+            tags=_texts(plain.get("tags")),
+            firewall_rules=to_contract(plain.get("firewall_rules")),
+            spot=plain.get("spot") is True,
+            options=_texts(plain.get("options")),
+        )
+
+    async def update(self, client: Any, cloud_id: CloudId, name: str, attributes: Attributes) -> None:
+        """Make one changed attribute true at the provider. Repeating it changes nothing."""
+        value = reveal_deep(attributes[name])
+        match name:
+            case "tags":
+                await client.update_tags(cloud_id, _texts(value))
+            case "name":
+                await client.rename_instance(cloud_id, str(value))
+            case "disk_size":
+                await client.resize_volume(cloud_id, Bytes.parse(str(value)))
+            case "firewall_rules":
+                await client.replace_firewall_rules(cloud_id, to_contract(value))
+            case _:
+                return  # recorded only
+
+    def wants_stopped(self, attributes: Attributes) -> bool:
+        return attributes.get("power_state") == "stopped"
+
+
+def _declared(desired: Attributes, address: Address) -> dict[str, Value]:
+    """Give the arguments as they are compared and stored: defaults filled in, firewalls resolved into rules."""
+    wanted = {name: value for name, value in desired.items() if name != "on_change" and name in InstanceKind.schema.attributes}
+    for name, empty in _EMPTY.items():
+        if wanted.get(name) is None:
+            wanted[name] = empty
+    if wanted.get("name") is None:
+        wanted["name"] = default_name(address)
+    key = wanted.get("public_key")
+    if isinstance(key, str):
+        wanted["public_key"] = key.strip()
+    firewalls = wanted.get("firewalls")
+    if firewalls is None:
+        wanted["firewall_rules"] = None
+    elif isinstance(firewalls, Unknown):
+        wanted["firewall_rules"] = Unknown(because="firewalls")
+    else:
+        members = _elements(firewalls)
+        wanted["firewall_rules"] = effective(members)
+        wanted["firewalls"] = List([_firewall_id(member) for member in members], STRING)
+    return wanted
+
+
+def _firewall_id(value: Value) -> Value:
+    value = reveal(value)
+    if isinstance(value, Mapping_) and "id" in value.items:
+        return value.items["id"]
+    return value if isinstance(value, str) else Unknown(STRING, "firewalls")
+
+
+def default_name(address: Address) -> str:
+    """Give the address made safe for a machine's name: `web`, `web-0`, `web-alice`."""
+    text = address.name if address.key is None else f"{address.name}-{address.key}"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    return safe[:63].rstrip("-._") or "instance"
+
+
+def _elements(value: Value) -> tuple[Value, ...]:
+    value = reveal(value)
+    return value.items if isinstance(value, Sequence_) else ()
+
+
+def _texts(value: Value) -> dict[str, str]:
+    if not isinstance(value, Mapping_):
+        return {}
+    return {name: to_string(item) for name, item in value.items.items() if item is not None}
+
+
+def _price(amount: Decimal) -> Value:
+    return from_python(Fraction(amount))
+
+
+def _power_of(status: LifecycleStatus) -> str:
+    halted = status in HALTED or status in (LifecycleStatus.STOPPING, LifecycleStatus.SUSPENDING)
+    return "stopped" if halted else "running"
+
+
+def _same_size(one: Value, other: Value) -> bool:
+    try:
+        return Bytes.parse(str(one)) == Bytes.parse(str(other))
+    except ValueError:
+        return False
+
+
+def _total(value: Value) -> int:
+    try:
+        return Bytes.parse(str(reveal(value))).total
+    except ValueError:
+        return 0
+
+
+def _size_text(size: Bytes) -> Value:
+    return f"{size.value}{size.unit}" if size else None
+
+
+def _shown_price(current: Attributes) -> str:
+    price = current.get("hourly_price")
+    return f"${float(price):.2f}/hr" if isinstance(price, (int, Fraction)) else "an unknown price"
+
+
+_REPORTED: Final = {
+    "instance_type": lambda machine: machine.instance_type,
+    "location": lambda machine: machine.location,
+    "sub_location": lambda machine: machine.sub_location,
+    "name": lambda machine: machine.name,
+    "image_id": lambda machine: machine.image_id or None,
+    "disk_size": lambda machine: _size_text(machine.disk_size),
+    "filesystems": lambda machine: List(machine.filesystems, STRING),
+    "tags": lambda machine: Map(machine.tags, STRING),
+    "spot": lambda machine: machine.spot,
+    "public_key": lambda machine: machine.public_key,
+    "options": lambda machine: from_python(machine.options),
+    "firewall_rules": lambda machine: from_contract(machine.firewall_rules) if machine.firewall_rules else None,
+}
+
+
+def _not_in_catalogue(
+    type_name: str, location: str, types: Mapping[tuple[str, str], InstanceType]
+) -> Finding:
+    names = sorted({name for name, _ in types})
+    places = sorted({place for _, place in types})
+    if type_name not in names:
+        return Finding(
+            "instance_type", "Unknown instance type", f'There is no type "{type_name}".',
+            suggest(type_name, names) or "brevplan offers lists them.",
+        )  # fmt: skip
+    here = sorted(place for name, place in types if name == type_name)
+    if location not in places:
+        hint = suggest(location, places) or f"{type_name} is offered in: {', '.join(here)}."
+        return Finding("location", "Unknown location", f'There is no location "{location}".', hint)
+    return Finding(
+        "location", "Type not offered there", f"{type_name} is not offered in {location}.",
+        f"It is offered in: {', '.join(here)}.",
+    )  # fmt: skip
+
+
+def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
+    findings: list[Finding] = []
+    options = reveal(desired.get("options"))
+    known = ability.provider.options
+    for name in options.items if isinstance(options, Mapping_) else ():
+        if name not in known:
+            shown = f"Options of {ability.traits.provider}: {', '.join(sorted(known))}." if known else ""
+            findings.append(
+                Finding(
+                    "options", "Unknown option", f'{ability.traits.provider} has no option "{name}".',
+                    suggest(name, known) or shown,
+                )
+            )  # fmt: skip
+    has_data = reveal(desired.get("user_data")) not in (None, "")
+    if has_data and Capability.USER_DATA not in ability.traits.capabilities:
+        findings.append(
+            Finding("user_data", "Not possible here", f"{ability.traits.provider} takes no user data at creation.")
+        )
+    return findings
+
+
+def _check_type(after: Attributes, found: InstanceType, ability: Ability) -> list[Finding]:
+    findings: list[Finding] = []
+    provider = ability.traits.provider
+    if after.get("power_state") == "stopped" and not (
+        found.stoppable and Capability.STOP_START in ability.traits.capabilities
+    ):
+        findings.append(
+            Finding("power_state", "Cannot be stopped", f"{found.type} cannot be stopped and started at {provider}.")
+        )
+    if after.get("spot") is True and not found.spot:
+        findings.append(Finding("spot", "No spot machines", f"{found.type} is not offered as spot in {found.location}."))
+    image = reveal(after.get("image_id"))
+    if isinstance(image, str) and ability.images is not None and image not in ability.images:
+        findings.append(
+            Finding("image_id", "Unknown image", f'There is no image "{image}".', suggest(image, ability.images))
+        )
+    return findings

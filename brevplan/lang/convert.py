@@ -1,0 +1,309 @@
+"""Conversion of values to types, and unification of several types to one. Pure; raises `ConversionError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from brevplan.lang.numbers import format_number, parse_number
+from brevplan.lang.types import (
+    ANY,
+    BOOL,
+    NUMBER,
+    STRING,
+    AnyType,
+    ListType,
+    MapType,
+    ObjectType,
+    Primitive,
+    SetType,
+    TupleType,
+    Type,
+    friendly,
+)
+from brevplan.lang.values import (
+    List,
+    Map,
+    Mapping_,
+    Object,
+    Secret,
+    Sequence_,
+    Set,
+    Tuple,
+    Unknown,
+    Value,
+    type_of,
+)
+
+_NUMBER_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+
+
+class ConversionError(Exception):
+    """A value does not suit a type. `path` leads from the value given to the part that does not: `.ports[2]`."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def under(self, step: str) -> ConversionError:
+        return ConversionError(self.message, step + self.path)
+
+    def __str__(self) -> str:
+        return f"{self.path.lstrip('.')}: {self.message}" if self.path else self.message
+
+
+def convert(value: Value, target: Type) -> Value:
+    """Convert a value to a type, by the rules that function arguments, templates and schemas share.
+
+    Null suits every type. An unknown becomes an unknown of the target type. A secret stays secret.
+    """
+    kind = value.__class__
+    if value is None or target is ANY:
+        return value
+    if target is STRING and kind is str:
+        return value
+    match value:
+        case Secret():
+            return Secret(convert(value.value, target))
+        case Unknown():
+            return _convert_unknown(value, target)
+    match target:
+        case Primitive():
+            return _to_primitive(value, target)
+        case ListType() | SetType():
+            return _to_sequence(value, target)
+        case MapType():
+            return _to_map(value, target)
+        case TupleType():
+            return _to_tuple(value, target)
+        case ObjectType():
+            return _to_object(value, target)
+        case _:
+            return value
+
+
+def _mismatch(value: Value, target: Type) -> ConversionError:
+    wanted = friendly(target)
+    article = "an" if wanted[0] in "aeiou" else "a"
+    got = friendly(type_of(value))
+    return ConversionError(f"{article} {wanted} is required, not {got}")
+
+
+def _convert_unknown(value: Unknown, target: Type) -> Value:
+    source = value.type
+    if source is not ANY and not isinstance(target, AnyType) and unify_two(source, target) is None:
+        loose = isinstance(source, Primitive) and isinstance(target, Primitive)
+        if not loose and type(source) is not type(target) and not _structural(source, target):
+            raise ConversionError(f"a {friendly(target)} is required, not {friendly(source)}")
+    return Unknown(_settle_unknown(source, target), value.because, not_null=value.not_null)
+
+
+def _settle_unknown(source: Type, target: Type) -> Type:
+    """Decide what `any` inside a constraint stands for when the elements are unknown but their types are not."""
+    if source is ANY or not isinstance(target, (ListType, SetType, MapType)) or target.element is not ANY:
+        return target
+    element = unify(_elements(source))
+    if element is None:
+        raise ConversionError(f"all elements of the {friendly(source)} must have the same type")
+    return type(target)(element)
+
+
+def _structural(source: Type, target: Type) -> bool:
+    sequences = (ListType, SetType, TupleType)
+    mappings = (MapType, ObjectType)
+    return (isinstance(source, sequences) and isinstance(target, sequences)) or (
+        isinstance(source, mappings) and isinstance(target, mappings)
+    )
+
+
+def _to_primitive(value: Value, target: Type) -> Value:
+    if target == STRING:
+        return to_string(value)
+    if target == NUMBER:
+        if isinstance(value, str):
+            if not _NUMBER_TEXT.match(value):
+                raise ConversionError(f'a number is required, and "{_short(value)}" is not one')
+            try:
+                return parse_number(value.removeprefix("+"))
+            except ValueError as problem:
+                raise ConversionError(str(problem)) from None
+        if isinstance(value, (int, Fraction, float)) and not isinstance(value, bool):
+            return value
+    if target == BOOL:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            if value in ("true", "1"):
+                return True
+            if value in ("false", "0"):
+                return False
+            raise ConversionError(f'a bool is required: true or false, not "{_short(value)}"')
+    raise _mismatch(value, target)
+
+
+def to_string(value: Value) -> str:
+    """Give the text of a known, not null scalar; raise `ConversionError` for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, Fraction, float)):
+        return format_number(value)
+    raise _mismatch(value, STRING)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _to_sequence(value: Value, target: ListType | SetType) -> Value:
+    if not isinstance(value, Sequence_):
+        raise _mismatch(value, target)
+    make = List if isinstance(target, ListType) else Set
+    if type(value) is make and getattr(value, "element", None) == target.element:
+        return value
+    element = _settle_element(target.element, value.items)
+    items = []
+    for position, item in enumerate(value.items):
+        try:
+            items.append(convert(item, element))
+        except ConversionError as problem:
+            raise problem.under(f"[{position}]") from None
+    if make is Set and any(isinstance(item, Unknown) for item in items):
+        # its members may coincide: how many there will be is not known
+        return Unknown(SetType(element), next(i.because for i in items if isinstance(i, Unknown)), not_null=True)
+    return make(items, element)
+
+
+def _settle_element(element: Type, items: Iterable[Value]) -> Type:
+    """Decide what `any` inside a constraint stands for: one type that all elements can have."""
+    if not isinstance(element, AnyType):
+        return element
+    found = unify(type_of(item) for item in items)
+    if found is None:
+        raise ConversionError("all elements must have the same type")
+    return found
+
+
+def _to_map(value: Value, target: MapType) -> Value:
+    if not isinstance(value, Mapping_):
+        raise _mismatch(value, target)
+    if isinstance(value, Map) and value.element == target.element:
+        return value
+    try:
+        element = _settle_element(target.element, value.items.values())
+    except ConversionError:
+        raise ConversionError("all map elements must have the same type") from None
+    items = {}
+    for name, item in value.items.items():
+        try:
+            items[name] = convert(item, element)
+        except ConversionError as problem:
+            raise problem.under(f'["{name}"]') from None
+    return Map(items, element)
+
+
+def _to_tuple(value: Value, target: TupleType) -> Value:
+    if not isinstance(value, Sequence_) or isinstance(value, Set):
+        raise _mismatch(value, target)
+    if len(value.items) != len(target.elements):
+        raise ConversionError(f"a tuple of {len(target.elements)} elements is required, not of {len(value.items)}")
+    items = []
+    for position, (item, element) in enumerate(zip(value.items, target.elements, strict=True)):
+        try:
+            items.append(convert(item, element))
+        except ConversionError as problem:
+            raise problem.under(f"[{position}]") from None
+    return Tuple(items)
+
+
+def _to_object(value: Value, target: ObjectType) -> Value:
+    if not isinstance(value, Mapping_):
+        raise _mismatch(value, target)
+    items: dict[str, Value] = {}
+    for name, type_ in target.attributes.items():
+        item = value.items.get(name)
+        if name not in value.items and name not in target.optional:
+            raise ConversionError(f'attribute "{name}" is required')
+        if item is None and name in target.defaults:
+            item = target.defaults[name]  # type: ignore[assignment]  # defaults are values
+        try:
+            items[name] = convert(item, type_)
+        except ConversionError as problem:
+            raise problem.under(f".{name}") from None
+    return Object(items)
+
+
+def unify(types: Iterable[Type]) -> Type | None:
+    """Find the one type that values of all these types convert to, or None. No types give `any`."""
+    result: Type = ANY
+    for type_ in types:
+        found = unify_two(result, type_)
+        if found is None:
+            return None
+        result = found
+    return result
+
+
+def unify_two(left: Type, right: Type) -> Type | None:
+    if left == right or isinstance(right, AnyType):
+        return left
+    if isinstance(left, AnyType):
+        return right
+    if isinstance(left, Primitive) and isinstance(right, Primitive):
+        return STRING if STRING in (left, right) else None
+    if isinstance(left, TupleType) and isinstance(right, TupleType) and len(left.elements) == len(right.elements):
+        pairs = [unify_two(a, b) for a, b in zip(left.elements, right.elements, strict=True)]
+        if all(pair is not None for pair in pairs):
+            return TupleType(tuple(pair for pair in pairs if pair is not None))
+    if isinstance(left, (ListType, SetType, TupleType)) and isinstance(right, (ListType, SetType, TupleType)):
+        return _unify_sequences(left, right)
+    if isinstance(left, (MapType, ObjectType)) and isinstance(right, (MapType, ObjectType)):
+        return _unify_mappings(left, right)
+    return None
+
+
+def _unify_sequences(left: Type, right: Type) -> Type | None:
+    element = unify([*_elements(left), *_elements(right)])
+    if element is None:
+        return None
+    if isinstance(left, SetType) or isinstance(right, SetType):
+        # a set stays a set only beside another set or a tuple
+        return None if ListType in (type(left), type(right)) else SetType(element)
+    return ListType(element)
+
+
+def _unify_mappings(left: MapType | ObjectType, right: MapType | ObjectType) -> Type | None:
+    if (
+        isinstance(left, ObjectType)
+        and isinstance(right, ObjectType)
+        and left.attributes.keys() == right.attributes.keys()
+    ):
+        merged = {name: unify_two(type_, right.attributes[name]) for name, type_ in left.attributes.items()}
+        if all(type_ is not None for type_ in merged.values()):
+            return ObjectType({name: type_ for name, type_ in merged.items() if type_ is not None})
+    element = unify([*_elements(left), *_elements(right)])
+    return None if element is None else MapType(element)
+
+
+def _elements(type_: Type) -> Sequence[Type]:
+    match type_:
+        case ListType() | SetType() | MapType():
+            return (type_.element,)
+        case TupleType():
+            return type_.elements
+        case ObjectType():
+            return tuple(type_.attributes.values())
+        case _:
+            return (type_,)
+
+
+def unify_values(values: Sequence[Value]) -> list[Value]:
+    """Convert several values to their common type; raise `ConversionError` when there is none."""
+    target = unify(map(type_of, values))
+    if target is None:
+        names = " and ".join(sorted({friendly(type_of(value)) for value in values}))
+        raise ConversionError(f"the values must have one type in common, and {names} have none")
+    return [value if isinstance(value, Unknown) and value.type == target else convert(value, target) for value in values]

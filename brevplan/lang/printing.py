@@ -1,0 +1,51 @@
+"""Values as a person reads them: in messages, in plans, at the console."""
+
+from __future__ import annotations
+
+import json
+import re
+from fractions import Fraction
+
+from brevplan.lang.numbers import format_number
+from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value
+
+_BARE = re.compile(r"[^\W\d][\w-]*\Z")
+
+
+def quote(text: str) -> str:
+    """Write a text as an HCL string literal."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted.replace("${", "$${").replace("%{", "%%{")
+
+
+def name_of(key: str) -> str:
+    """Write the key of an object: bare where that is allowed, else quoted."""
+    return key if _BARE.match(key) else quote(key)
+
+
+def print_value(value: Value, *, short: bool = False) -> str:
+    """Write a value on one line; `short` cuts what is long, for messages."""
+    text = _one_line(value)
+    return text if not short or len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(value: Value) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | Fraction() | float():
+            return format_number(value)
+        case str():
+            return quote(value)
+        case Unknown():
+            return "(known after apply)"
+        case Secret():
+            return "(sensitive value)"
+        case Sequence_():
+            return f"[{', '.join(map(_one_line, value.items))}]"
+        case Mapping_():
+            inner = ", ".join(f"{name_of(name)} = {_one_line(item)}" for name, item in value.items.items())
+            return f"{{{inner}}}"
+    raise AssertionError(f"not a value: {value!r}")

@@ -1,0 +1,240 @@
+"""`brevplan apply` and `destroy`: lock, plan, ask, carry out, remember."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from brevplan.diagnostics import DiagnosticsError, error
+from brevplan.engine.apply import Apply, Result, Settings
+from brevplan.engine.change import Action, Change, Counts, Mode, Plan
+from brevplan.engine.events import Event
+from brevplan.engine.ports import (
+    CloseIntent,
+    CloseRun,
+    DropRecord,
+    Intent,
+    IntentState,
+    OpenRun,
+    PutRecord,
+    Record,
+    RetireIntent,
+    RunRow,
+    StateLost,
+    World,
+    rfc3339,
+)
+from brevplan.engine.secrets import seal_attributes
+from brevplan.engine.settle import Uncertain, bound_record, settle
+from brevplan.operations.locking import locked
+from brevplan.operations.planfile import PlanFile, Standing
+from brevplan.operations.planning import Fixed, Planned, Request, open_state, planned, state_failure
+from brevplan.operations.project import KINDS, Project
+from brevplan.operations.world import git_commit, host_name, user_name
+from brevplan.state.errors import StateError
+from brevplan.state.store import StateStore
+
+
+@dataclass(slots=True)
+class Hooks:
+    """How the caller takes part: shows the plan and decides, hears events, and may ask the run to stop.
+
+    `approve` is called once, with the finished plan; False declines it. `running` receives the run while it goes on.
+    """
+
+    approve: Callable[[Planned], bool]
+    tell: Callable[[Event], None]
+    say: Callable[[str], None]
+    running: Callable[[Apply | None], None] = lambda run: None
+
+
+@dataclass(slots=True)
+class Applied:
+    """`result` is None when nothing was carried out: declined, refused, or nothing to do."""
+
+    plan: Plan
+    result: Result | None = None
+    declined: bool = False
+    already: str = ""
+    """The run in which an approved plan was applied before."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+async def apply(
+    project: Project,
+    request: Request,
+    world: World,
+    hooks: Hooks,
+    *,
+    command: str = "apply",
+    approved: PlanFile | None = None,
+) -> Applied:
+    """Apply a fresh plan, or exactly an approved one; raise `DiagnosticsError` when it does not come to that."""
+    store = open_state(project, create=True)
+    assert store is not None
+    try:
+        with locked(store.path, command, world, request.lock_timeout, hooks.say):
+            _take(store, project, world)
+            fixed = approved.fixed(project, request) if approved is not None else None
+            async with planned(project, request, world, store, writing=True, fixed=fixed) as found:
+                return await _run(found, request, world, hooks, store, command, approved, fixed)
+    finally:
+        store.close()
+
+
+def _take(store: StateStore, project: Project, world: World) -> None:
+    try:
+        meta = store.meta()
+        name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
+        store.take(name if name != meta.project else "")
+    except StateError as problem:
+        raise state_failure(problem) from problem
+
+
+async def _run(
+    found: Planned,
+    request: Request,
+    world: World,
+    hooks: Hooks,
+    store: StateStore,
+    command: str,
+    approved: PlanFile | None,
+    fixed: Fixed | None,
+) -> Applied:
+    plan = found.folded.plan
+    plan.plan_id = approved.plan_id if approved is not None else world.ids.run().replace("run", "plan")
+    if approved is not None:
+        approved.check_secrets(found.values)
+        standing = approved.compare(plan, store.steps(approved.plan_id), found.facts.salt)
+        if standing is not Standing.OPEN:
+            return Applied(plan, already=standing.run if isinstance(standing, Standing.Done) else "")
+    if not hooks.approve(found):
+        return Applied(plan, declined=True)
+    if plan.mode is Mode.REFRESH_ONLY:
+        return _record_drift(found, world, store, command)
+    if not _has_work(found):
+        return Applied(plan)
+    run_id = world.ids.run()
+    writer = _Run(store, world, run_id)
+    writer.open(found, command)
+    await _settle_open(found, store, hooks)
+    run = Apply(
+        found.project.config,
+        KINDS,
+        found.folded,
+        found.facts,
+        found.accounts,
+        store,
+        world,
+        Settings(run_id, plan.plan_id, request.parallelism),
+        hooks.tell,
+    )
+    run.folded.scope.environment = replace(run.folded.scope.environment, applying=True)
+    hooks.running(run)
+    try:
+        result = await run.run()
+    finally:
+        hooks.running(None)
+    writer.close(result)
+    return Applied(plan, result, outputs=dict(result.outputs))
+
+
+def _has_work(found: Planned) -> bool:
+    plan = found.folded.plan
+    outputs = any(output.action is not Action.NOOP for output in plan.outputs.values())
+    return bool(plan.effective) or outputs or bool(found.folded.cleanups)
+
+
+async def _settle_open(found: Planned, store: StateStore, hooks: Hooks) -> None:
+    """Decide what became of launches without an answer, before any of their addresses is tried again."""
+    wanted = {change.address for change in found.folded.plan.effective if change.creates}
+    pending = [
+        intent
+        for intent in found.facts.intents
+        if intent.state is IntentState.OPEN and intent.address in wanted and intent.workspace == found.facts.workspace
+    ]
+    if not pending:
+        return
+    await asyncio.gather(*(_settle_one(found, store, hooks, intent) for intent in pending))
+
+
+async def _settle_one(found: Planned, store: StateStore, hooks: Hooks, intent: Intent) -> None:
+    account = next((a for a in found.accounts.values() if a.fingerprint == intent.account), None)
+    if account is None:
+        raise DiagnosticsError(
+            [error("Open launch", f"{intent.address}: its account ({intent.alias}) is not configured any more.")]
+        )
+    hooks.say(f"{intent.address}: looking for the machine of a launch that was not answered ({intent.ref_id})...")
+    try:
+        machine = await settle(account, intent)
+    except Uncertain as problem:
+        raise DiagnosticsError([error("Open launch", f"{intent.address}: {problem}.")]) from None
+    if machine is None:
+        store.transact([RetireIntent(intent.ref_id)])
+        return
+    store.transact([PutRecord(bound_record(intent, machine.cloud_id, intent.address.kind)), CloseIntent(intent.ref_id)])
+    raise DiagnosticsError(
+        [
+            error(
+                "Plan is out of date",
+                f"{intent.address}: the machine of an earlier launch was found ({machine.cloud_id}) and recorded.",
+                hint="Run the same command again.",
+            )
+        ]
+    )
+
+
+def _record_drift(found: Planned, world: World, store: StateStore, command: str) -> Applied:
+    """With `-refresh-only`: write down what the clouds show, and change nothing there."""
+    plan = found.folded.plan
+    writer = _Run(store, world, world.ids.run())
+    writer.open(found, command)
+    writes: list[PutRecord | DropRecord] = []
+    for change in plan.drift:
+        record = found.facts.records.get(change.address)
+        if record is not None and change.after is not None:
+            writes.append(PutRecord(_refreshed(record, change, found.facts.salt)))
+    store.transact(writes)
+    result = Result(Counts())
+    writer.close(result)
+    return Applied(plan, result)
+
+
+def _refreshed(record: Record, change: Change, salt: str) -> Record:
+    fresh = seal_attributes({name: (change.after or {})[name] for name in change.changed}, salt)
+    return replace(record, attributes={**record.attributes, **fresh})
+
+
+class _Run:
+    """The history row of a run."""
+
+    def __init__(self, store: StateStore, world: World, run_id: str) -> None:
+        self.store, self.world, self.run_id = store, world, run_id
+
+    def open(self, found: Planned, command: str) -> None:
+        plan = found.folded.plan
+        counts = plan.counts
+        row = RunRow(
+            self.run_id, plan.workspace, command, f"{user_name()}@{host_name()}", git_commit(found.project.directory),
+            rfc3339(self.world.clock.now()), "", plan.plan_id,
+            f"{counts.add} to add, {counts.change} to change, {counts.destroy} to destroy", "running",
+        )  # fmt: skip
+        self._write(OpenRun(row))
+
+    def close(self, result: Result) -> None:
+        counts = result.counts
+        summary = f"{counts.add} added, {counts.change} changed, {counts.destroy} destroyed"
+        outcome = "done" if result.complete else ("interrupted" if result.interrupted else "failed")
+        try:
+            self._write(CloseRun(self.run_id, rfc3339(self.world.clock.now()), summary, outcome))
+        except DiagnosticsError:
+            if not result.lost:
+                raise
+
+    def _write(self, write: OpenRun | CloseRun) -> None:
+        try:
+            self.store.transact([write])
+        except StateLost as problem:
+            raise DiagnosticsError([error("State cannot be written", f"{problem}.")]) from None

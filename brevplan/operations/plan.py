@@ -1,0 +1,50 @@
+"""`brevplan plan`: look, fold, and give the plan. Writes nothing but what a dead run left half-written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from brevplan.engine.ports import IntentState, World
+from brevplan.operations.locking import new_holder
+from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
+from brevplan.operations.project import Project
+from brevplan.state.errors import StateError
+from brevplan.state.lock import Holder, Lock, try_lock
+from brevplan.state.store import StateStore
+
+
+@asynccontextmanager
+async def plan(project: Project, request: Request, world: World) -> AsyncIterator[Planned]:
+    """Make a plan; its accounts stay open for the block. Raises `DiagnosticsError`."""
+    store = open_state(project, create=False)
+    lock: Lock | Holder | None = None
+    try:
+        if store is not None and _has_open_intents(store):
+            # open intents are a dead run's, or those of a run that goes on right now: the lock tells which
+            lock = _try(store, world)
+            if isinstance(lock, Lock):
+                store.take("")
+        holder = lock if isinstance(lock, Holder) else None
+        writing = isinstance(lock, Lock)
+        async with planned(project, request, world, store, writing=writing, locked_by=holder) as found:
+            yield found
+    finally:
+        if isinstance(lock, Lock):
+            lock.release()
+        if store is not None:
+            store.close()
+
+
+def _has_open_intents(store: StateStore) -> bool:
+    try:
+        return any(intent.state is IntentState.OPEN for intent in store.intents())
+    except StateError as problem:
+        raise state_failure(problem) from problem
+
+
+def _try(store: StateStore, world: World) -> Lock | Holder | None:
+    try:
+        return try_lock(store.path, new_holder("plan", world))
+    except StateError:
+        return None  # a folder that cannot be written: nothing can be bound, and nothing is lost by that

@@ -1,0 +1,352 @@
+"""Plan files: data, mode 0600, that say exactly what was approved. Applied once, resumable, never with a secret in it.
+
+The file holds the sources with sensitive literals cut out, the inputs that are not secret, salted scrypt digests of the
+secret ones and digests of the files read. Applying it folds the same configuration over what is there now, and carries
+out only what comes out the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from brevplan.diagnostics import DiagnosticsError, Source, error, failure
+from brevplan.engine.address import Address
+from brevplan.engine.change import Action, Change, Mode, Plan
+from brevplan.engine.codec import after_digest, change_digest, decode_plan, decode_value, encode_plan, encode_value
+from brevplan.engine.plan import Options
+from brevplan.engine.ports import StepRow, rfc3339
+from brevplan.lang import ast
+from brevplan.lang.parser import parse
+from brevplan.lang.values import Value, has_secret, reveal_deep, to_python
+from brevplan.operations.planning import Fixed, Planned, Request
+from brevplan.operations.project import KINDS, Project, load_sources, read_source
+from brevplan.operations.world import ProjectFiles
+from brevplan.providers import registry
+
+FORMAT: Final = "brevplan-plan-1"
+CUT: Final = '"(cut)"'
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One source; `cut` says that sensitive literals were taken out of it, `digest` stands for all of them."""
+
+    name: str
+    text: str
+    cut: bool = False
+    digest: str = ""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A plan file as it is stored."""
+
+    format: str
+    version: str
+    plan_id: str
+    created_at: str
+    directory_state: str
+    salt: str
+    lineage: str
+    sources: tuple[Text, ...]
+    values: dict[str, Any]
+    secrets: dict[str, str]
+    files: dict[str, str]
+    options: dict[str, Any]
+    digests: dict[str, tuple[str, str]]
+    """By address and deposed ref: digests of the whole change and of what is to be."""
+    applyable: bool
+    plan: dict[str, Any]
+    document: dict[str, Any]
+    """The plan's representation for other tools."""
+
+
+class _Standing(Enum):
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    run: str
+
+
+class Standing:
+    """How an approved plan stands towards what is there: still to be applied, or applied already by a run."""
+
+    OPEN: Final = _Standing.OPEN
+    Done = _Done
+
+
+def scrypt(text: str, salt: str) -> str:
+    return hashlib.scrypt(text.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=24).hex()
+
+
+def _plain(value: Value) -> str:
+    return msgspec.json.encode(to_python(reveal_deep(value)), order="deterministic").decode()
+
+
+def build(found: Planned, request: Request, version: str, document: dict[str, Any], lineage: str) -> Content:
+    """Make the content of a plan file from a finished plan."""
+    salt = secrets.token_hex(16)
+    plan = found.folded.plan
+    plan.plan_id = plan.plan_id or f"plan-{secrets.token_hex(6)}"
+    return Content(
+        FORMAT,
+        version,
+        plan.plan_id,
+        rfc3339(found.now),
+        str(found.project.config.settings.backend_path),
+        salt,
+        lineage,
+        tuple(_cut_source(source, body, salt) for source, body in zip(found.project.sources, found.project.bodies, strict=True)),
+        {name: encode_value(value) for name, value in found.values.items() if not has_secret(value)},
+        {name: scrypt(_plain(value), salt) for name, value in found.values.items() if has_secret(value)},
+        dict(sorted(found.files.digests.items())),
+        _encode_options(request.options, request),
+        {_key(change): (change_digest(change, salt), after_digest(change, salt)) for change in plan.effective},
+        plan.has_changes,
+        encode_plan(plan),
+        document,
+    )
+
+
+def _key(change: Change) -> str:
+    return f"{change.address} {change.deposed}".strip()
+
+
+def _encode_options(options: Options, request: Request) -> dict[str, Any]:
+    return {
+        "mode": options.mode.value,
+        "targets": [str(item) for item in options.targets],
+        "excludes": [str(item) for item in options.excludes],
+        "replaced": [str(item) for item in options.replaced],
+        "reaped": sorted(options.reaped),
+        "allow_no_stock": options.allow_no_stock,
+        "ignore_orphans": options.ignore_orphans,
+        "accepted_accounts": sorted(request.accepted_accounts),
+    }
+
+
+def write(path: Path, content: Content) -> None:
+    """Write a plan file, mode 0600, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(msgspec.json.encode(content))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise failure("Plan file cannot be written", f"{path}: {problem.strerror}.") from None
+
+
+@dataclass(slots=True)
+class PlanFile:
+    """A plan file that was read."""
+
+    path: Path
+    content: Content
+    plan: Plan
+
+    @property
+    def plan_id(self) -> str:
+        return self.content.plan_id
+
+    def options(self) -> Options:
+        raw = self.content.options
+        return Options(
+            Mode(raw["mode"]),
+            tuple(map(Address.parse, raw["targets"])),
+            tuple(map(Address.parse, raw["excludes"])),
+            tuple(map(Address.parse, raw["replaced"])),
+            frozenset(raw["reaped"]),
+            bool(raw["allow_no_stock"]),
+            bool(raw["ignore_orphans"]),
+        )
+
+    def project(self, directory: Path) -> Project:
+        """Load the sources of the plan; those that something was cut out of are read again from the folder."""
+        return load_sources(directory, [self._source(directory, text) for text in self.content.sources])
+
+    def _source(self, directory: Path, text: Text) -> Source:
+        if not text.cut:
+            return Source(text.name, text.text)
+        now = read_source(directory / text.name, text.name)
+        body, _ = parse(now)
+        again = _cut_source(now, body, self.content.salt)
+        if again.text != text.text:
+            raise stale(f"{text.name} is another text than when the plan was made")
+        if again.digest != text.digest:
+            raise stale(f"a sensitive value in {text.name} is another one than when the plan was made")
+        return now
+
+    def fixed(self, project: Project, request: Request) -> Fixed:
+        """Give the inputs that the plan fixes, after checking those that it holds no copy of."""
+        files = ProjectFiles(project.directory)
+        for name, digest in self.content.files.items():
+            try:
+                files.read_bytes(name)
+            except OSError as problem:
+                raise stale(f"{name} was read for the plan, and cannot be read now ({problem.strerror})") from None
+            if files.digests[name] != digest:
+                raise stale(f"{name} is another file than when the plan was made")
+        values = {name: decode_value(data) for name, data in self.content.values.items()}
+        moment = datetime.fromisoformat(self.content.created_at.replace("Z", "+00:00"))
+        return Fixed(values, moment, frozenset(self.content.secrets))
+
+    def check_secrets(self, values: Mapping[str, Value]) -> None:
+        """Compare the secrets given now with those of the plan; raise `DiagnosticsError` naming the variables."""
+        wrong = [
+            name
+            for name, digest in self.content.secrets.items()
+            if name not in values or scrypt(_plain(values[name]), self.content.salt) != digest
+        ]
+        if wrong:
+            raise DiagnosticsError(
+                [
+                    error(
+                        "Sensitive input differs",
+                        f'Variable "{name}" has another value than when the plan was made.',
+                        hint=f"Give the same value: -var {name}=…, or $BREVPLAN_VAR_{name}.",
+                    )
+                    for name in wrong
+                ]
+            )
+
+    def compare(self, plan: Plan, steps: Sequence[StepRow], salt: str) -> _Standing | _Done:
+        """Leave in `plan` only what was approved and is still the same; raise `DiagnosticsError` when it is stale."""
+        mine = {row.address for row in steps}
+        approved = {_key(change): change for change in self.plan.effective}
+        found = {_key(change): change for change in plan.effective}
+        problems = [text for key, change in approved.items() for text in self._differences(key, change, found, mine)]
+        if problems:
+            raise DiagnosticsError([error("Plan is stale", text, hint="Make a new plan.") for text in problems])
+        kept = {key for key in found if self._is_approved(key, found[key], mine)}
+        plan.changes = [
+            change if _key(change) in kept or change.is_noop else _left_alone(change) for change in plan.changes
+        ]
+        if not kept and steps and not self._outputs_open(plan):
+            return _Done(steps[-1].run_id)
+        if not kept and approved:
+            return _Done(steps[-1].run_id if steps else "")
+        return Standing.OPEN
+
+    def _outputs_open(self, plan: Plan) -> bool:
+        return any(output.action is not Action.NOOP for output in plan.outputs.values())
+
+    def _is_approved(self, key: str, now: Change, mine: set[str]) -> bool:
+        if key in self.content.digests:
+            return True
+        # the second half of a replacement that this plan began
+        return str(now.address) in mine and now.action is Action.DELETE and bool(now.deposed)
+
+    def _differences(self, key: str, change: Change, found: Mapping[str, Change], mine: set[str]) -> Iterator[str]:
+        now = found.get(key)
+        started = str(change.address) in mine
+        if now is None:
+            if not started:
+                yield f"{change.address}: what was planned ({change.action.value}) is not needed any more."
+            return
+        whole, after = self.content.digests[key]
+        if change_digest(now, self.content.salt) != whole:
+            same_goal = started and after_digest(now, self.content.salt) == after
+            if not same_goal and not (started and now.finish):
+                yield f"{change.address}: it, or what it would become, has changed since the plan was made."
+                return
+        if _dearer(now, change):
+            yield f"{change.address}: the price is now {now.price_after} USD/hr, above the {change.price_after} shown."
+
+
+def _dearer(now: Change, approved: Change) -> bool:
+    if not now.creates:
+        return False
+    if now.price_after is None:
+        return approved.price_after is not None
+    return approved.price_after is not None and now.price_after > approved.price_after
+
+
+def _left_alone(change: Change) -> Change:
+    return replace(change, action=Action.NOOP, after=change.before, imports="", power=None, changed=(), blocked="")
+
+
+def stale(detail: str) -> DiagnosticsError:
+    return DiagnosticsError([error("Plan is stale", f"{detail[:1].upper()}{detail[1:]}.", hint="Make a new plan.")])
+
+
+def read(path: Path) -> PlanFile:
+    """Read a plan file; raise `DiagnosticsError` when it is none, or one of another version."""
+    try:
+        raw = path.read_bytes()
+    except OSError as problem:
+        raise failure("Plan file cannot be read", f"{path}: {problem.strerror}.") from None
+    try:
+        content = msgspec.json.decode(raw, type=Content)
+        plan = decode_plan(content.plan)
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise failure(
+            "Not a plan file", f"{path} is not a plan made by brevplan plan -out, or it is damaged ({problem})."
+        ) from None
+    if content.format != FORMAT:
+        raise failure("Plan file of another version", f"{path} has the format {content.format}; make a new plan.")
+    return PlanFile(path, content, plan)
+
+
+# sensitive literals
+
+
+def _cut_source(source: Source, body: ast.Body, salt: str) -> Text:
+    """Take every literal of something sensitive out of a text."""
+    spans = sorted(_sensitive_spans(body))
+    if not spans:
+        return Text(source.name, source.text)
+    parts: list[str] = []
+    hidden: list[str] = []
+    position = 0
+    for start, end in spans:
+        parts.append(source.text[position:start])
+        parts.append(CUT)
+        hidden.append(source.text[start:end])
+        position = end
+    parts.append(source.text[position:])
+    return Text(source.name, "".join(parts), True, scrypt("\x00".join(hidden), salt))
+
+
+def _sensitive_spans(body: ast.Body) -> Iterator[tuple[int, int]]:
+    for block in body.blocks:
+        names = _sensitive_names(block)
+        for name, attribute in block.body.attributes.items():
+            if name in names and any(True for _ in _literals(attribute.value)):
+                yield attribute.value.start, attribute.value.end
+
+
+def _sensitive_names(block: ast.Block) -> set[str]:
+    label = block.labels[0].text if block.labels else ""
+    if block.type == "provider" and label in registry.MODULES:
+        return {name for name, argument in registry.spec(label).all_arguments().items() if argument.sensitive}
+    if block.type == "resource" and label in KINDS:
+        return {name for name, spec in KINDS[label].schema.attributes.items() if spec.sensitive}
+    if block.type == "variable":
+        flag = block.body.attributes.get("sensitive")
+        if flag is not None and isinstance(flag.value, ast.Literal) and flag.value.value is True:
+            return {"default"}
+    return set()
+
+
+def _literals(node: ast.Node) -> Iterator[ast.Node]:
+    """Give the texts and numbers written in an expression."""
+    if isinstance(node, ast.Literal) and node.value is not None:
+        yield node
+    if isinstance(node, ast.Template) and any(isinstance(part, str) for part in node.parts):
+        yield node
+    for child in ast.children(node):
+        yield from _literals(child)

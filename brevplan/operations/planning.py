@@ -1,0 +1,342 @@
+"""Making a plan: everything between the files on disk and a finished fold. Used by plan, apply, destroy and validate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from brevplan.contract.errors import CloudError
+from brevplan.contract.model import DEAD, Instance
+from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, suggest
+from brevplan.engine.accounts import Account
+from brevplan.engine.address import Address
+from brevplan.engine.observed import AccountView, Facts, living
+from brevplan.engine.plan import Folded, Inputs, Needs, Options, fold
+from brevplan.engine.ports import Intent, IntentState, Record, Role, World
+from brevplan.engine.refresh import blank_view, observe
+from brevplan.engine.scope import Context, ModuleScope
+from brevplan.engine.settle import bind_found
+from brevplan.lang.gate import Environment
+from brevplan.lang.values import Value
+from brevplan.operations import variables as inputs
+from brevplan.operations.project import DATA_KINDS, KINDS, Project
+from brevplan.operations.session import (
+    check_recorded_providers,
+    close_accounts,
+    offline_views,
+    open_accounts,
+    provider_keys,
+    read_catalogues,
+)
+from brevplan.operations.variables import Given
+from brevplan.operations.world import ProjectFiles
+from brevplan.state.errors import StateError
+from brevplan.state.lock import Holder
+from brevplan.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for, apart from the project itself."""
+
+    options: Options = Options()
+    given: tuple[Given, ...] = ()
+    workspace: str = ""
+    refresh: bool = True
+    accepted_accounts: frozenset[str] = frozenset()
+    parallelism: int = 10
+    lock_timeout: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Planned:
+    """A finished plan with everything that carrying it out needs."""
+
+    project: Project
+    folded: Folded
+    facts: Facts
+    accounts: dict[str, Account]
+    values: dict[str, Value]
+    files: ProjectFiles
+    now: datetime
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What an approved plan fixes in place of reading it anew."""
+
+    values: Mapping[str, Value]
+    now: datetime
+    secret_names: frozenset[str] = frozenset()
+
+
+def state_failure(problem: StateError) -> DiagnosticsError:
+    return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
+
+
+def open_state(project: Project, *, create: bool) -> StateStore | None:
+    """Open the state file of a project; raise `DiagnosticsError`."""
+    try:
+        return StateStore.open(project.state_path, create=create)
+    except StateError as problem:
+        raise state_failure(problem) from problem
+
+
+def environment_of(files: ProjectFiles, now: datetime, *, applying: bool = False) -> Environment:
+    return Environment(files, now, applying)
+
+
+def gather_values(
+    project: Project, request: Request, files: ProjectFiles, now: datetime, diagnostics: Diagnostics, workspace: str,
+    *, offline: bool = False,
+) -> tuple[dict[str, Value], ModuleScope]:  # fmt: skip
+    """Give the variables' values and a scope over them, for provider blocks and validation rules."""
+    values = inputs.collect(
+        project.config, project.directory, request.environment, request.given, diagnostics, offline=offline
+    )
+    scope = ModuleScope(
+        project.config, values, environment_of(files, now), Context(workspace, project.config.settings.project)
+    )
+    inputs.validate(project.config, scope, diagnostics)
+    return values, scope
+
+
+@asynccontextmanager
+async def planned(
+    project: Project,
+    request: Request,
+    world: World,
+    store: StateStore | None,
+    *,
+    writing: bool,
+    locked_by: Holder | None = None,
+    fixed: Fixed | None = None,
+) -> AsyncIterator[Planned]:
+    """Make a plan and keep its accounts open for the block; raise `DiagnosticsError`.
+
+    `writing` says that this run holds the lock, so that open intents of dead runs may be bound.
+    """
+    diagnostics = Diagnostics(list(project.diagnostics.items))
+    files = ProjectFiles(project.directory)
+    now = fixed.now if fixed is not None else world.clock.now()
+    workspace = workspace_of(request, store)
+    values, scope = gather_values(project, request, files, now, diagnostics, workspace)
+    if fixed is not None:
+        values = {**fixed.values, **{name: value for name, value in values.items() if name in fixed.secret_names}}
+        scope = ModuleScope(project.config, values, environment_of(files, now), scope.context)
+    diagnostics.raise_if_errors()
+    memory = _Memory.read(store, workspace)
+    keys = provider_keys(project.config)
+    check_recorded_providers(keys, memory.mine, diagnostics)
+    diagnostics.raise_if_errors()
+    accounts = await open_accounts(
+        project.config, keys, scope, project.directory, request.environment, world, diagnostics
+    )
+    try:
+        diagnostics.raise_if_errors()
+        facts = await _facts(project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics)
+        folded = await _folded(project, request, files, now, values, facts, accounts)
+        diagnostics.extend(folded.diagnostics)
+        _check_project(project, facts, folded, accounts, diagnostics)
+        _check_addresses(request.options, project, facts, folded, diagnostics)
+        diagnostics.raise_if_errors()
+        yield Planned(project, folded, facts, accounts, values, files, now, diagnostics)
+    finally:
+        await close_accounts(accounts)
+
+
+def workspace_of(request: Request, store: StateStore | None) -> str:
+    if request.workspace:
+        return request.workspace
+    if store is None:
+        return "default"
+    try:
+        return store.selected_workspace()
+    except StateError as problem:
+        raise state_failure(problem) from problem
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the state remembers, or nothing where there is no state."""
+
+    project: str = ""
+    salt: str = "unsalted"
+    mine: list[Record] = field(default_factory=list)
+    others: list[Record] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
+    accounts: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: StateStore | None, workspace: str) -> _Memory:
+        if store is None:
+            return cls()
+        try:
+            meta = store.meta()
+            records = store.records()
+            return cls(
+                meta.project,
+                meta.salt,
+                [record for record in records if record.workspace == workspace],
+                [record for record in records if record.workspace != workspace],
+                store.intents(),
+                store.accounts(),
+                store.outputs(workspace),
+            )
+        except StateError as problem:
+            raise state_failure(problem) from problem
+
+
+async def _facts(
+    project: Project,
+    request: Request,
+    store: StateStore | None,
+    memory: _Memory,
+    accounts: Mapping[str, Account],
+    workspace: str,
+    writing: bool,
+    locked_by: Holder | None,
+    diagnostics: Diagnostics,
+) -> Facts:
+    name = project.config.settings.project or memory.project
+    views: dict[str, AccountView]
+    if request.refresh:
+        views = await observe(
+            accounts.values(), memory.mine, memory.accounts, name, request.accepted_accounts
+        )
+    else:
+        views = {alias: blank_view(account) for alias, account in accounts.items()}
+    if writing and store is not None and request.refresh:
+        _bind_open(store, memory, views, workspace)
+    return Facts(
+        workspace,
+        name,
+        memory.salt,
+        living(memory.mine),
+        [record for record in memory.mine if record.role is not Role.CURRENT],
+        [intent for intent in memory.intents],
+        views,
+        frozenset(record.cloud_id for record in memory.others if record.cloud_id),
+        prior_outputs=memory.outputs,
+        locked_by=str(locked_by) if locked_by is not None else "",
+        refreshed=request.refresh,
+    )
+
+
+def _bind_open(store: StateStore, memory: _Memory, views: Mapping[str, AccountView], workspace: str) -> None:
+    """Record the machines of launches whose run died before it could."""
+    pending = [intent for intent in memory.intents if intent.state is IntentState.OPEN]
+    if not pending:
+        return
+    machines: dict[str, list[Instance]] = {}
+    for view in views.values():
+        if not view.unverified:
+            machines[view.fingerprint] = [m for m in view.machines.values() if m.status not in DEAD]
+    bind_found(pending, machines, [*memory.mine, *memory.others], store)
+    records = store.records()
+    memory.mine = [record for record in records if record.workspace == workspace]
+    memory.others = [record for record in records if record.workspace != workspace]
+    memory.intents = store.intents()
+
+
+async def _folded(
+    project: Project,
+    request: Request,
+    files: ProjectFiles,
+    now: datetime,
+    values: Mapping[str, Value],
+    facts: Facts,
+    accounts: Mapping[str, Account],
+) -> Folded:
+    given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), request.options)
+    while True:
+        found = fold(project.config, given, facts)
+        if isinstance(found, Folded):
+            return found
+        try:
+            await read_catalogues(accounts, _fresh(found, facts), facts)
+        except CloudError as problem:
+            raise DiagnosticsError([error("Catalogue cannot be read", f"{problem}.")]) from None
+
+
+def _fresh(needs: Needs, facts: Facts) -> list[str]:
+    wanted = sorted(needs.catalogues - facts.types.keys())
+    assert wanted, "the fold asked twice for the same catalogue"
+    return wanted
+
+
+def _check_project(
+    project: Project, facts: Facts, folded: Folded, accounts: Mapping[str, Account], diagnostics: Diagnostics
+) -> None:
+    if project.config.settings.project:
+        return
+    paid = sorted(alias for alias, account in accounts.items() if not account.spec.account_free)
+    if paid and any(change.creates and change.alias in paid for change in folded.plan.changes):
+        diagnostics.error(
+            "No project",
+            f'Machines at "{paid[0]}" are marked with the name of their project, and none is given.',
+            hint='Add to the configuration: brevplan { project = "a-name-of-your-own" }',
+        )
+
+
+def _check_addresses(
+    options: Options, project: Project, facts: Facts, folded: Folded, diagnostics: Diagnostics
+) -> None:
+    known = {change.address for change in folded.plan.changes} | set(facts.records)
+    blocks = {address.block for address in known} | {a for a in project.config.resources if not a.is_data}
+    for name, addresses in (
+        ("-target", options.targets), ("-exclude", options.excludes), ("-replace", options.replaced)
+    ):  # fmt: skip
+        for address in addresses:
+            whole = address in blocks and name != "-replace"
+            if address in known or whole or (address in blocks and address.key is None and address in known):
+                continue
+            texts = sorted(map(str, known | (blocks if name != "-replace" else set())))
+            diagnostics.error(
+                "Unknown address", f"{name}={address}: there is nothing of that name.", hint=suggest(str(address), texts)
+            )
+    for ref in sorted(options.reaped):
+        if not any(change.deposed == ref for change in folded.plan.changes):
+            diagnostics.error("Unknown orphan", f"-reap={ref}: no orphan bears that ref_id.")
+
+
+def check(project: Project, request: Request, now: datetime) -> Diagnostics:
+    """Check a configuration without looking at anything but its files."""
+    diagnostics = Diagnostics(list(project.diagnostics.items))
+    files = ProjectFiles(project.directory)
+    values, _ = gather_values(project, request, files, now, diagnostics, request.workspace or "default", offline=True)
+    facts = Facts(
+        request.workspace or "default", project.config.settings.project, "", {}, [], [], offline_views(project.config),
+        refreshed=False,
+    )  # fmt: skip
+    given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), Options(offline=True))
+    found = fold(project.config, given, facts)
+    if isinstance(found, Folded):
+        diagnostics.extend(found.diagnostics)
+    return diagnostics
+
+
+def parse_addresses(texts: Sequence[str], option: str) -> tuple[Address, ...]:
+    """Read addresses from the command line; raise `DiagnosticsError` for the wrong ones together."""
+    found, wrong = [], []
+    for text in texts:
+        try:
+            found.append(Address.parse(text))
+        except ValueError as problem:
+            wrong.append(error("Invalid address", f"{option}: {problem}."))
+    if wrong:
+        raise DiagnosticsError(wrong)
+    return tuple(found)
+
+
+def directory_of(chdir: str) -> Path:
+    return Path(chdir) if chdir else Path()
+
+

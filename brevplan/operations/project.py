@@ -1,0 +1,119 @@
+"""A project on disk: which files belong to it, read and loaded into a `Config`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from brevplan.diagnostics import Diagnostics, Source, failure
+from brevplan.engine.config import Config, load
+from brevplan.engine.kind import DataKind, Kind
+from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData, LocationsData
+from brevplan.kinds.firewall import FirewallKind
+from brevplan.kinds.instance import InstanceKind
+from brevplan.lang import ast
+from brevplan.lang.parser import parse
+from brevplan.providers import registry
+
+KINDS: Final[Mapping[str, Kind]] = {"firewall": FirewallKind(), "instance": InstanceKind()}
+DATA_KINDS: Final[Mapping[str, DataKind]] = {
+    "images": ImagesData(),
+    "instance": InstanceData(),
+    "instance_types": InstanceTypesData(),
+    "locations": LocationsData(),
+}
+_FOREIGN: Final = (".pkr.hcl", ".nomad.hcl", ".vars.hcl", ".pkr.hcl.json", ".nomad.hcl.json", ".vars.hcl.json")
+MAX_SOURCE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Project:
+    """A loaded configuration with the texts that it came from."""
+
+    directory: Path
+    config: Config
+    sources: list[Source]
+    bodies: list[ast.Body]
+    diagnostics: Diagnostics
+
+    @property
+    def state_path(self) -> Path:
+        return self.directory / self.config.settings.backend_path
+
+
+def configuration_files(directory: Path) -> list[Path]:
+    """Give the files that make the configuration of a folder, in order of name."""
+    found = []
+    for path in sorted(directory.iterdir()):
+        name = path.name
+        if name.startswith(".") or name == "terragrunt.hcl" or name.endswith(_FOREIGN):
+            continue
+        if name.endswith((".hcl", ".hcl.json")) and path.is_file():
+            found.append(path)
+    return found
+
+
+def read_source(path: Path, shown: str) -> Source:
+    """Read a text file; raise `DiagnosticsError` when it cannot be read as UTF-8."""
+    try:
+        if path.stat().st_size > MAX_SOURCE_BYTES:
+            raise failure("File too large", f"{shown} has more than {MAX_SOURCE_BYTES // 1024 // 1024} MiB.")
+        return Source(shown, path.read_bytes().decode("utf-8"))
+    except OSError as problem:
+        raise failure("File cannot be read", f"{shown}: {problem.strerror or problem}.") from None
+    except UnicodeDecodeError as problem:
+        raise failure(
+            "File is not UTF-8", f"{shown}: the byte at offset {problem.start} is not part of UTF-8 text."
+        ) from None
+
+
+def load_project(directory: Path) -> Project:
+    """Read and load the configuration of a folder; raise `DiagnosticsError` with every mistake found."""
+    if not directory.is_dir():
+        raise failure("No such directory", f"{directory} is not a directory.")
+    try:
+        files = configuration_files(directory)
+    except OSError as problem:
+        raise failure("Directory cannot be read", f"{directory}: {problem.strerror}.") from None
+    if not files:
+        raise failure(
+            "No configuration",
+            "There is no .hcl file in this directory.",
+            hint="brevplan init writes a first one; -chdir=DIR works in another directory.",
+        )
+    return load_sources(directory, [read_source(path, path.name) for path in files])
+
+
+def load_sources(directory: Path, sources: Iterable[Source]) -> Project:
+    """Load texts as one configuration; raise `DiagnosticsError`."""
+    diagnostics = Diagnostics()
+    sources = list(sources)
+    bodies = []
+    for source in sources:
+        if source.name.endswith(".json"):
+            diagnostics.error("JSON syntax not supported yet", f"This version does not read {source.name}.")
+            continue
+        body, problems = parse(source)
+        diagnostics.extend(problems)
+        bodies.append(body)
+    config = load(
+        bodies,
+        KINDS,
+        {name: kind.schema for name, kind in DATA_KINDS.items()},
+        {name: registry.spec(name).all_arguments() for name in registry.names()},
+        diagnostics,
+    )
+    _explain_planned(config, diagnostics)
+    diagnostics.raise_if_errors()
+    return Project(directory, config, sources, bodies, diagnostics)
+
+
+def _explain_planned(config: Config, diagnostics: Diagnostics) -> None:
+    for declaration in config.resources.values():
+        chosen = declaration.provider
+        if chosen is not None and chosen.text.split(".")[0] in registry.PLANNED:
+            diagnostics.error(
+                "Provider not supported yet", f'This version has no provider "{chosen.text.split(".")[0]}".', chosen.span
+            )

@@ -1,0 +1,226 @@
+"""One command's connection to the outside: provider blocks evaluated, accounts opened, catalogues read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+from brevplan.contract.client import Capability, Connection
+from brevplan.contract.duration import parse_duration
+from brevplan.contract.errors import CloudError
+from brevplan.contract.provider import Argument, ProviderSpec
+from brevplan.diagnostics import Diagnostics, Span
+from brevplan.engine.accounts import Account
+from brevplan.engine.calls import Patience
+from brevplan.engine.config import Config, ProviderBlock
+from brevplan.engine.identity import fingerprint
+from brevplan.engine.observed import AccountView, Facts
+from brevplan.engine.pacing import AccountPacer
+from brevplan.engine.ports import Record, World
+from brevplan.engine.scope import ModuleScope
+from brevplan.lang.convert import ConversionError, convert
+from brevplan.lang.evaluate import EvaluationError
+from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
+from brevplan.lang.values import Value, has_unknown, reveal_deep, to_python
+from brevplan.operations.world import jitter
+from brevplan.providers import registry
+
+_TYPES: Mapping[str, Type] = {
+    "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING), "duration": STRING,
+    "rate": NUMBER,
+}  # fmt: skip
+
+
+def provider_keys(config: Config) -> dict[str, ProviderBlock | None]:
+    """Give every provider that the configuration uses: its blocks, and those that are named without one."""
+    keys: dict[str, ProviderBlock | None] = dict(config.providers)
+    chosen = [declaration.provider for declaration in config.resources.values()]
+    for ref in (*chosen, config.settings.default_provider):
+        if ref is not None and ref.text not in keys and ref.text in registry.MODULES:
+            keys[ref.text] = None
+    return keys
+
+
+def check_recorded_providers(keys: Iterable[str], records: Iterable[Record], diagnostics: Diagnostics) -> None:
+    """Report provider blocks that are gone although machines are recorded in their accounts."""
+    missing: dict[str, list[Record]] = {}
+    known = set(keys)
+    for record in records:
+        if record.cloud_id and record.alias not in known:
+            missing.setdefault(record.alias, []).append(record)
+    for alias, rows in sorted(missing.items()):
+        name, _, second = alias.partition(".")
+        block = f'provider "{name}" {{ alias = "{second}" }}' if second else f'provider "{name}" {{}}'
+        diagnostics.error(
+            "Provider of recorded machines is not configured",
+            f"{len(rows)} machine{'s' if len(rows) != 1 else ''} ({rows[0].address}"
+            f"{', …' if len(rows) > 1 else ''}) stand at \"{alias}\", and the configuration no longer has it.",
+            hint=f"Put the block back ({block}), remove the resources first and apply, and then the block.",
+        )
+
+
+def offline_views(config: Config) -> dict[str, AccountView]:
+    """Give views that only say what each provider is like, for checking without a network."""
+    views = {}
+    for key, block in provider_keys(config).items():
+        spec = registry.spec(block.name if block is not None else key)
+        views[key] = AccountView(key, "", spec, spec.traits)
+    return views
+
+
+async def open_accounts(
+    config: Config,
+    keys: Mapping[str, ProviderBlock | None],
+    scope: ModuleScope,
+    directory: Path,
+    environment: Mapping[str, str],
+    world: World,
+    diagnostics: Diagnostics,
+) -> dict[str, Account]:
+    """Connect every provider; report settings and credentials that do not work."""
+    prepared = {}
+    for key, block in keys.items():
+        spec = registry.spec(block.name if block is not None else key)
+        settings = read_settings(spec, block, scope, environment, diagnostics)
+        if settings is not None:
+            prepared[key] = (spec, block, settings)
+    opened = await asyncio.gather(
+        *(
+            _open(key, spec, block, settings, directory, environment, world, diagnostics)
+            for key, (spec, block, settings) in prepared.items()
+        )
+    )
+    return {account.alias: account for account in opened if account is not None}
+
+
+async def _open(
+    key: str,
+    spec: ProviderSpec,
+    block: ProviderBlock | None,
+    settings: dict[str, object],
+    directory: Path,
+    environment: Mapping[str, str],
+    world: World,
+    diagnostics: Diagnostics,
+) -> Account | None:
+    pacer = AccountPacer(world.clock)
+    span = block.span if block is not None else None
+    client = None
+    try:
+        client = spec.connect(Connection(settings, environment, str(directory), pacer, world.clock))
+        pacer.configure(client.traits)
+        patience = Patience(
+            world.clock,
+            pacer,
+            jitter,
+            int(_number(settings.get("max_retries"), 5)),
+            _number(settings.get("request_timeout"), 30.0),
+        )
+        tenant = await patience.retried(client.tenant_id)
+    except CloudError as problem:
+        if client is not None:
+            with suppress(CloudError):
+                await client.aclose()
+        diagnostics.error("Provider cannot be used", f'"{key}": {problem}.', span)
+        return None
+    endpoint = str(settings.get("endpoint") or "")
+    print_ = fingerprint(tenant, endpoint)
+    return Account(key, spec, client, client.traits, print_, tenant, endpoint, pacer, patience, world.clock)
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float, Fraction)) else default
+
+
+def read_settings(
+    spec: ProviderSpec,
+    block: ProviderBlock | None,
+    scope: ModuleScope,
+    environment: Mapping[str, str],
+    diagnostics: Diagnostics,
+) -> dict[str, object] | None:
+    """Evaluate a provider block; None after reporting what is wrong. Secrets are revealed: never show the result."""
+    settings: dict[str, object] = {}
+    good = True
+    for name, argument in spec.all_arguments().items():
+        prepared = block.arguments.get(name) if block is not None else None
+        if prepared is None:
+            settings[name] = environment.get(argument.environment, "") if argument.environment else None
+            if not settings[name]:
+                settings[name] = _default(argument)
+            continue
+        try:
+            value = prepared.evaluate(scope)
+        except EvaluationError as problem:
+            diagnostics.add(problem.diagnostic)
+            good = False
+            continue
+        converted = _convert(argument, value, prepared.node.span, diagnostics)
+        good = good and converted is not None
+        settings[name] = converted if converted is not _NULL else _default(argument)
+    for name, argument in spec.all_arguments().items():
+        if argument.required and not settings.get(name):
+            diagnostics.error(
+                "Missing credential", f'Provider "{spec.name}" needs {name}.', block.span if block is not None else None,
+                hint=f"Set ${argument.environment}, or {name} in the provider block." if argument.environment else "",
+            )  # fmt: skip
+            good = False
+    return settings if good else None
+
+
+_NULL = object()
+
+
+def _default(argument: Argument) -> object:
+    if argument.type == "duration" and isinstance(argument.default, str):
+        return parse_duration(argument.default)
+    return argument.default
+
+
+def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnostics) -> object:
+    """Convert one setting to plain Python; None after reporting a mistake, `_NULL` for null."""
+    value = reveal_deep(value)
+    if has_unknown(value):
+        diagnostics.error(
+            "Not known yet", f'"{argument.name}" of a provider must be known while planning.', span,
+            hint="A provider block may use variables and locals.",
+        )  # fmt: skip
+        return None
+    try:
+        plain = to_python(convert(value, _TYPES[argument.type]))
+        if plain is None:
+            return _NULL
+        if argument.type == "duration":
+            return parse_duration(plain)
+        if argument.type == "rate" and not 0 <= plain <= 1:
+            raise ValueError("a share from 0 to 1 is needed")
+        if argument.minimum is not None and plain < argument.minimum:
+            raise ValueError(f"{argument.minimum:g} or more is needed")
+    except (ConversionError, ValueError) as problem:
+        diagnostics.error("Unsuitable value", f'"{argument.name}": {problem}.', span)
+        return None
+    return plain
+
+
+async def read_catalogues(accounts: Mapping[str, Account], wanted: Iterable[str], facts: Facts) -> None:
+    """Fetch types, locations and images of accounts into the facts; raise `CloudError`."""
+
+    async def read(alias: str) -> None:
+        account = accounts[alias]
+        client = account.client
+        types = await account.patience.retried(client.get_instance_types)
+        facts.types[alias] = {(item.type, item.location): item for item in types}
+        facts.locations[alias] = await account.patience.retried(client.get_locations)
+        if Capability.IMAGES in account.traits.capabilities:
+            facts.images[alias] = await account.patience.retried(client.get_images)  # type: ignore[attr-defined]
+
+    await asyncio.gather(*(read(alias) for alias in wanted))
+
+
+async def close_accounts(accounts: Mapping[str, Account]) -> None:
+    for account in accounts.values():
+        with suppress(CloudError):
+            await account.aclose()

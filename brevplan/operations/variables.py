@@ -1,0 +1,187 @@
+"""Values of variables: from defaults, the environment, files and the command line, later ones winning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from brevplan.diagnostics import Diagnostics, Source, Span, suggest
+from brevplan.engine.config import Config, VariableBlock, literal_value
+from brevplan.engine.desired import check_rules
+from brevplan.engine.scope import ModuleScope
+from brevplan.lang.convert import ConversionError, convert
+from brevplan.lang.parser import parse, parse_expression
+from brevplan.lang.types import STRING
+from brevplan.lang.values import Secret, Unknown, Value
+from brevplan.operations.project import read_source
+
+ENVIRONMENT_PREFIX: Final = "BREVPLAN_VAR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """`-var` (`is_file` false, `NAME=VALUE`) or `-var-file`, in the order of the command line."""
+
+    text: str
+    is_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    value: Value
+    span: Span | None
+    origin: str
+
+
+def collect(
+    config: Config,
+    directory: Path,
+    environment: Mapping[str, str],
+    given: Sequence[Given],
+    diagnostics: Diagnostics,
+    *,
+    offline: bool = False,
+) -> dict[str, Value]:
+    """Give the value of every declared variable, converted to its type; report what is missing or wrong.
+
+    `offline` takes a missing value for unknown: it is for checking only.
+    """
+    found: dict[str, _Found] = {}
+    _from_environment(config, environment, found, diagnostics)
+    for path in _standing_files(directory):
+        _from_file(config, path, path.name, found, diagnostics)
+    for item in given:
+        if item.is_file:
+            _from_file(config, directory / item.text, item.text, found, diagnostics)
+        else:
+            _from_option(config, item.text, found, diagnostics)
+    for hint in sorted(directory.glob("*.tfvars")):
+        diagnostics.warning(
+            "Terraform variable file is not read", f"{hint.name} stands beside the configuration.",
+            hint=f"Rename it to {hint.stem}.vars.hcl, or name it with -var-file={hint.name}.",
+        )  # fmt: skip
+    values = {}
+    for name, block in config.variables.items():
+        value = _settle(block, found.get(name), diagnostics, offline=offline)
+        if value is not None:
+            values[name] = value[0]
+    return values
+
+
+def validate(config: Config, scope: ModuleScope, diagnostics: Diagnostics) -> None:
+    """Check the validation rules of every variable."""
+    for name, block in config.variables.items():
+        if block.validations and name in scope.variables:
+            check_rules(block.validations, scope, f'Validation of variable "{name}"', "", diagnostics)
+
+
+def _standing_files(directory: Path) -> list[Path]:
+    first = [directory / "brevplan.vars.hcl", directory / "brevplan.vars.hcl.json"]
+    automatic = sorted([*directory.glob("*.auto.vars.hcl"), *directory.glob("*.auto.vars.hcl.json")])
+    return [path for path in (*first, *automatic) if path.is_file()]
+
+
+def _from_environment(
+    config: Config, environment: Mapping[str, str], found: dict[str, _Found], diagnostics: Diagnostics
+) -> None:
+    for key, text in environment.items():
+        name = key.removeprefix(ENVIRONMENT_PREFIX)
+        block = config.variables.get(name)
+        if key.startswith(ENVIRONMENT_PREFIX) and block is not None:
+            value = _parse_text(block, text, f"${key}", diagnostics)
+            if value is not None:
+                found[name] = value
+
+
+def _from_option(config: Config, text: str, found: dict[str, _Found], diagnostics: Diagnostics) -> None:
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals:
+        diagnostics.error("Invalid -var", f'"{text}" has no equals sign.', hint="Write: -var 'name=value'")
+        return
+    block = config.variables.get(name)
+    if block is None:
+        diagnostics.error(
+            "Undeclared variable", f'-var names "{name}", and no variable of that name is declared.',
+            hint=suggest(name, config.variables) or f'Declare it: variable "{name}" {{}}',
+        )  # fmt: skip
+        return
+    parsed = _parse_text(block, value, f"-var {name}", diagnostics)
+    if parsed is not None:
+        found[name] = parsed
+
+
+def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagnostics) -> _Found | None:
+    """Read a text from outside: as it is for a string, else as a literal of the language."""
+    if block.type == STRING or not block.has_type:
+        return _Found(text, None, origin)
+    source = Source(origin, text)
+    expression, problems = parse_expression(source)
+    if expression is None or problems:
+        diagnostics.error(
+            "Invalid value", f'The value of "{block.name}" is not a {block.type}.', Span(source, 0, len(text)),
+            hint='A text inside of a collection is written in quotes: ["a", "b"]',
+        )  # fmt: skip
+        return None
+    inner = Diagnostics()
+    value = literal_value(expression, inner)
+    if inner.has_errors:
+        diagnostics.extend(inner.items)
+        return None
+    return _Found(value, expression.span, origin)
+
+
+def _from_file(
+    config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics
+) -> None:
+    if shown.endswith(".json"):
+        diagnostics.error("JSON syntax not supported yet", f"This version does not read {shown}.")
+        return
+    body, problems = parse(read_source(path, shown))
+    diagnostics.extend(problems)
+    for block in body.blocks:
+        diagnostics.error("Unexpected block", "A file of values holds arguments only.", block.header_span)
+    for name, attribute in body.attributes.items():
+        if name not in config.variables:
+            diagnostics.warning(
+                "Value for an undeclared variable", f'No variable "{name}" is declared.', attribute.name_span,
+                hint=suggest(name, config.variables),
+            )  # fmt: skip
+            continue
+        inner = Diagnostics()
+        value = literal_value(attribute.value, inner)
+        diagnostics.extend(inner.items)
+        if not inner.has_errors:
+            found[name] = _Found(value, attribute.value.span, shown)
+
+
+def _settle(
+    block: VariableBlock, found: _Found | None, diagnostics: Diagnostics, *, offline: bool
+) -> tuple[Value] | None:
+    """Convert to the type, apply default and null rules; None after reporting why there is no value."""
+    if found is None and not block.has_default:
+        if offline:
+            unknown = Unknown(block.type, f"var.{block.name}")
+            return (Secret(unknown) if block.sensitive else unknown,)
+        diagnostics.error(
+            "No value for a variable", f'"{block.name}" has no default and was given no value.', block.span,
+            hint=f"Give it: -var {block.name}=…, ${ENVIRONMENT_PREFIX}{block.name}, or a line in brevplan.vars.hcl.",
+        )  # fmt: skip
+        return None
+    value = found.value if found is not None else block.default
+    if value is None and not block.nullable:
+        value = block.default
+        if value is None:
+            at = found.span if found is not None else block.span
+            diagnostics.error("Null is not allowed", f'"{block.name}" has nullable = false.', at or block.span)
+            return None
+    try:
+        converted = convert(value, block.type)
+    except ConversionError as problem:
+        at = (found.span if found is not None else None) or block.span
+        origin = f" (from {found.origin})" if found is not None and found.span is None else ""
+        diagnostics.error("Unsuitable value", f'Variable "{block.name}"{origin}: {problem}.', at)
+        return None
+    return (Secret(converted) if block.sensitive else converted,)

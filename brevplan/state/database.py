@@ -1,0 +1,177 @@
+"""Opening the state file: permissions, pragmas, named migrations in order, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from brevplan.state.errors import StateDamaged, StateError, StateForeign, StateTooNew, StateUnusable
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID: Final = 0x62727631  # "brv1"
+_REBUILD: Final = "Put a copy back, or move the file away: the next plan finds the machines again by their marks."
+
+
+def _m001_first_tables(db: Database) -> None:
+    db["meta"].create({"key": str, "value": str}, pk="key")  # type: ignore[union-attr]
+    db["accounts"].create(  # type: ignore[union-attr]
+        {"alias": str, "fingerprint": str, "provider": str, "tenant": str, "endpoint": str}, pk="alias"
+    )
+    db["resources"].create(  # type: ignore[union-attr]
+        {
+            "id": int, "key": str, "workspace": str, "address": str, "role": str, "kind": str, "alias": str,
+            "account": str, "ref_id": str, "cloud_id": str, "settled": int, "seen": int, "protected": int,
+            "version": int, "reads": str, "attributes": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["resources"].create_index(["key"], unique=True)  # type: ignore[union-attr]
+    db.execute("CREATE UNIQUE INDEX one_current ON resources(workspace, address) WHERE role = 'current'")
+    db["intents"].create(  # type: ignore[union-attr]
+        {
+            "ref_id": str, "workspace": str, "address": str, "alias": str, "account": str, "run_id": str, "state": str,
+            "request": str, "reads": str, "protected": int, "opened_at": str,
+        },
+        pk="ref_id",
+    )  # fmt: skip
+    db["plans"].create({"plan_id": str, "created_at": str, "summary": str}, pk="plan_id")  # type: ignore[union-attr]
+    db["runs"].create(  # type: ignore[union-attr]
+        {
+            "id": int, "run_id": str, "workspace": str, "command": str, "actor": str, "git_commit": str,
+            "started": str, "ended": str, "plan_id": str, "summary": str, "outcome": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["steps"].create(  # type: ignore[union-attr]
+        {
+            "id": int, "run_id": str, "plan_id": str, "step_id": str, "address": str, "verb": str, "status": str,
+            "started": str, "ended": str, "error": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["outputs"].create({"workspace": str, "name": str, "value": str}, pk=("workspace", "name"))  # type: ignore[union-attr]
+    db["workspaces"].create({"name": str}, pk="name")  # type: ignore[union-attr]
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables,)
+"""In order, named, never edited once released. `user_version` counts how many a file has had."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say into a `StateError`."""
+    try:
+        yield
+    except sqlite3.DatabaseError as problem:
+        raise _translate(problem, path) from problem
+    except OSError as problem:
+        raise StateUnusable(f"{path}: {problem.strerror or problem}.") from problem
+
+
+def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
+    text = str(problem)
+    if "not a database" in text:
+        return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", _REBUILD)
+    if "malformed" in text or "corrupt" in text:
+        return StateDamaged(f"{path}: {text}.", _REBUILD)
+    if "full" in text:
+        return StateUnusable(f"{path}: the disk is full.", "Make room and run the same command again: nothing is lost.")
+    if "readonly" in text or "read-only" in text:
+        return StateUnusable(f"{path} cannot be written: it, or its folder, is read-only.")
+    if "unable to open" in text:
+        return StateUnusable(f"{path} cannot be opened: check that its folder exists and can be written.")
+    if "locked" in text:
+        return StateUnusable(f"{path} is held by another program for too long.")
+    return StateUnusable(f"{path}: {text}.")
+
+
+def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
+    """Open the file, make or migrate it when `create`; None when there is no file and none is to be made."""
+    with explained(path):
+        if not path.exists() or path.stat().st_size == 0:
+            if not create:
+                return None
+            _make(path)
+        connection = _open(path)
+        try:
+            _check(connection, path)
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _make(path: Path) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.close(descriptor)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    connection.execute("PRAGMA page_size = 1024")
+    with suppress(sqlite3.OperationalError):
+        # a file system without shared memory keeps the rollback journal, which is as safe
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise StateForeign(
+            f"{path} is a SQLite file of another program.", 'Choose another path: backend "sqlite" { path = "…" }'
+        )
+    if version > len(MIGRATIONS):
+        raise StateTooNew(
+            f"{path} has format {version}; this version reads up to {len(MIGRATIONS)}.", "Install a newer brevplan."
+        )
+    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise StateDamaged(f"{path}: {problem}.", _REBUILD)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == len(MIGRATIONS):
+        return
+    from sqlite_utils import Database  # costs 70 ms, and most starts have nothing to migrate
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        database = Database(connection)
+        for migration in MIGRATIONS[version:]:
+            migration(database)
+        if version == 0:
+            for key, value in _first_meta().items():
+                connection.execute("INSERT INTO meta(key, value) VALUES (?, ?)", (key, value))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    path.chmod(0o600)
+
+
+def _first_meta() -> dict[str, str]:
+    return {
+        "project": "",
+        "lineage": secrets.token_hex(16),
+        "serial": "0",
+        "epoch": "0",
+        "salt": secrets.token_hex(16),
+        "workspace": "default",
+    }

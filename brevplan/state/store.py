@@ -1,0 +1,336 @@
+"""The state file behind the ports of the engine: rows in, rows out. The only place with SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from brevplan.engine.address import Address
+from brevplan.engine.ports import (
+    AccountRow,
+    CloseIntent,
+    CloseRun,
+    CloseStep,
+    DropRecord,
+    Intent,
+    IntentState,
+    Meta,
+    OpenIntent,
+    OpenRun,
+    OpenStep,
+    PutAccount,
+    PutOutputs,
+    PutRecord,
+    Record,
+    RetireIntent,
+    Role,
+    RunRow,
+    SetRole,
+    StateLost,
+    StepRow,
+    Write,
+)
+from brevplan.state.database import connect, explained
+from brevplan.state.errors import StateDamaged, StateError
+
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_TEXTS = msgspec.json.Decoder(tuple[str, ...])
+
+T = TypeVar("T")
+
+_RECORD_COLUMNS = (
+    "key, workspace, address, role, kind, attributes, alias, account, ref_id, cloud_id, settled, seen, protected, "
+    "reads, version"
+)
+
+
+class StateStore:
+    """An open state file. Reading needs no lock; `transact` needs the epoch that taking the lock gave."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self.epoch: int | None = None
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool) -> StateStore | None:
+        """Open the file; None when there is none and none is to be made. Raises `StateError`."""
+        connection = connect(path, create=create)
+        return cls(connection, path) if connection is not None else None
+
+    def close(self) -> None:
+        """Fold the log into the file, so that the one file is whole, and let go of it."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            pass  # another process reads: its close will fold the log
+        self._connection.close()
+
+    # reading
+
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with explained(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def meta(self) -> Meta:
+        values = dict(self._rows("SELECT key, value FROM meta"))
+        version = self._rows("PRAGMA user_version")[0][0]
+        try:
+            return Meta(
+                version, values["project"], values["lineage"], int(values["serial"]), int(values["epoch"]), values["salt"]
+            )
+        except (KeyError, ValueError) as problem:
+            raise StateDamaged(f"{self.path}: its table meta lacks {problem}.") from None
+
+    def selected_workspace(self) -> str:
+        return str(self._rows("SELECT value FROM meta WHERE key = 'workspace'")[0][0])
+
+    def workspaces(self) -> list[str]:
+        found = {row[0] for row in self._rows("SELECT name FROM workspaces")}
+        return sorted({"default"} | found)
+
+    def records(self, workspace: str | None = None) -> list[Record]:
+        sql = f"SELECT {_RECORD_COLUMNS} FROM resources"
+        rows = self._rows(sql) if workspace is None else self._rows(f"{sql} WHERE workspace = ?", (workspace,))
+        return self._decoded(rows, _record)
+
+    def intents(self) -> list[Intent]:
+        sql = (
+            "SELECT ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, opened_at "
+            "FROM intents"
+        )
+        return self._decoded(self._rows(sql), _intent)
+
+    def accounts(self) -> dict[str, AccountRow]:
+        rows = self._rows("SELECT alias, fingerprint, provider, tenant, endpoint FROM accounts")
+        return {row[0]: AccountRow(*row) for row in rows}
+
+    def outputs(self, workspace: str) -> dict[str, Any]:
+        rows = self._rows("SELECT name, value FROM outputs WHERE workspace = ? ORDER BY name", (workspace,))
+        return dict(self._decoded(rows, lambda row: (row[0], _OBJECT.decode(row[1]))))
+
+    def steps(self, plan_id: str) -> list[StepRow]:
+        sql = (
+            "SELECT run_id, plan_id, step_id, address, verb, status, started, ended, error FROM steps "
+            "WHERE plan_id = ? ORDER BY id"
+        )
+        return [StepRow(*row) for row in self._rows(sql, (plan_id,))]
+
+    def runs(self, limit: int = 50) -> list[RunRow]:
+        sql = (
+            "SELECT run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome "
+            "FROM runs ORDER BY id DESC LIMIT ?"
+        )
+        return [RunRow(*row) for row in self._rows(sql, (limit,))]
+
+    def _decoded(self, rows: list[tuple[Any, ...]], decode: Callable[[tuple[Any, ...]], T]) -> list[T]:
+        """Decode rows; what does not decode was not written by us."""
+        try:
+            return [decode(row) for row in rows]
+        except (ValueError, TypeError, msgspec.MsgspecError) as problem:
+            raise StateDamaged(
+                f"{self.path}: a row cannot be read ({problem}).",
+                "Put a copy back, or move the file away: the next plan finds the machines again by their marks.",
+            ) from None
+
+    # writing
+
+    def take(self, project: str) -> int:
+        """Raise the epoch for a run that holds the lock; from here on older epochs cannot write."""
+        with explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            epoch = self._read_epoch() + 1
+            self._connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (str(epoch),))
+            if project:
+                self._connection.execute("UPDATE meta SET value = ? WHERE key = 'project'", (project,))
+            self._connection.execute("COMMIT")
+        self.epoch = epoch
+        return epoch
+
+    def raise_epoch(self) -> None:
+        """Make every run that holds an older epoch unable to write: a lock was forced."""
+        with explained(self.path):
+            self._connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'epoch'")
+
+    def _read_epoch(self) -> int:
+        return int(self._connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Write all or nothing, durably; raise `StateLost` when this run may not, or cannot, write any more."""
+        try:
+            with explained(self.path):
+                self._transact(writes)
+        except StateError as problem:
+            raise StateLost(f"{problem.summary}: {problem.detail} {problem.hint}".strip()) from problem
+
+    def _transact(self, writes: Sequence[Write]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self.epoch is None or self._read_epoch() != self.epoch:
+                raise StateLost("another run has taken the state over: this one may not write to it any more")
+            for write in writes:
+                _WRITERS[type(write)](connection, write)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    return Record(
+        row[0],
+        row[1],
+        Address.parse(row[2]),
+        Role(row[3]),
+        row[4],
+        _OBJECT.decode(row[5]),
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        bool(row[10]),
+        bool(row[11]),
+        bool(row[12]),
+        _TEXTS.decode(row[13]),
+        row[14],
+    )
+
+
+def _intent(row: tuple[Any, ...]) -> Intent:
+    return Intent(
+        row[0],
+        row[1],
+        Address.parse(row[2]),
+        row[3],
+        row[4],
+        row[5],
+        IntentState(row[6]),
+        _OBJECT.decode(row[7]),
+        _TEXTS.decode(row[8]),
+        bool(row[9]),
+        row[10],
+    )
+
+
+# One writer a fact.
+
+
+def _open_run(connection: sqlite3.Connection, write: OpenRun) -> None:
+    run = write.run
+    connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
+    connection.execute(
+        "INSERT INTO runs(run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (run.run_id, run.workspace, run.command, run.actor, run.git_commit, run.started, run.ended, run.plan_id,
+         run.summary, run.outcome),
+    )  # fmt: skip
+
+
+def _close_run(connection: sqlite3.Connection, write: CloseRun) -> None:
+    connection.execute(
+        "UPDATE runs SET ended = ?, summary = ?, outcome = ? WHERE run_id = ?",
+        (write.ended, write.summary, write.outcome, write.run_id),
+    )
+
+
+def _open_step(connection: sqlite3.Connection, write: OpenStep) -> None:
+    step = write.step
+    connection.execute(
+        "INSERT INTO steps(run_id, plan_id, step_id, address, verb, status, started, ended, error) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (step.run_id, step.plan_id, step.step_id, step.address, step.verb, step.status, step.started, step.ended,
+         step.error),
+    )  # fmt: skip
+
+
+def _close_step(connection: sqlite3.Connection, write: CloseStep) -> None:
+    # the newest rows come first in a walk from the end, and a run closes what it opened a moment ago
+    connection.execute(
+        "UPDATE steps SET status = ?, ended = ?, error = ? WHERE id = "
+        "(SELECT id FROM steps WHERE run_id = ? AND step_id = ? ORDER BY id DESC LIMIT 1)",
+        (write.status, write.ended, write.error, write.run_id, write.step_id),
+    )
+
+
+def _open_intent(connection: sqlite3.Connection, write: OpenIntent) -> None:
+    intent = write.intent
+    connection.execute(
+        "INSERT INTO intents(ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, "
+        "opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (intent.ref_id, intent.workspace, str(intent.address), intent.alias, intent.account, intent.run_id,
+         intent.state.value, _ENCODE(intent.request).decode(), _ENCODE(intent.reads).decode(), int(intent.protected),
+         intent.opened_at),
+    )  # fmt: skip
+
+
+def _close_intent(connection: sqlite3.Connection, write: CloseIntent) -> None:
+    connection.execute("DELETE FROM intents WHERE ref_id = ?", (write.ref_id,))
+
+
+def _retire_intent(connection: sqlite3.Connection, write: RetireIntent) -> None:
+    connection.execute("UPDATE intents SET state = 'retired', request = '{}' WHERE ref_id = ?", (write.ref_id,))
+
+
+def _put_record(connection: sqlite3.Connection, write: PutRecord) -> None:
+    record = write.record
+    connection.execute(
+        "INSERT INTO resources(key, workspace, address, role, kind, attributes, alias, account, ref_id, cloud_id, "
+        "settled, seen, protected, reads, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) "
+        "ON CONFLICT(key) DO UPDATE SET workspace = excluded.workspace, address = excluded.address, "
+        "role = excluded.role, kind = excluded.kind, attributes = excluded.attributes, alias = excluded.alias, "
+        "account = excluded.account, ref_id = excluded.ref_id, cloud_id = excluded.cloud_id, "
+        "settled = excluded.settled, seen = excluded.seen, protected = excluded.protected, reads = excluded.reads, "
+        "version = resources.version + 1",
+        (record.key, record.workspace, str(record.address), record.role.value, record.kind,
+         _ENCODE(record.attributes).decode(), record.alias, record.account, record.ref_id, record.cloud_id,
+         int(record.settled), int(record.seen), int(record.protected), _ENCODE(record.reads).decode()),
+    )  # fmt: skip
+
+
+def _set_role(connection: sqlite3.Connection, write: SetRole) -> None:
+    connection.execute(
+        "UPDATE resources SET role = ?, version = version + 1 WHERE key = ?", (write.role.value, write.key)
+    )
+
+
+def _drop_record(connection: sqlite3.Connection, write: DropRecord) -> None:
+    connection.execute("DELETE FROM resources WHERE key = ?", (write.key,))
+
+
+def _put_account(connection: sqlite3.Connection, write: PutAccount) -> None:
+    account = write.account
+    connection.execute(
+        "INSERT OR REPLACE INTO accounts(alias, fingerprint, provider, tenant, endpoint) VALUES (?, ?, ?, ?, ?)",
+        (account.alias, account.fingerprint, account.provider, account.tenant, account.endpoint),
+    )
+
+
+def _put_outputs(connection: sqlite3.Connection, write: PutOutputs) -> None:
+    connection.execute("DELETE FROM outputs WHERE workspace = ?", (write.workspace,))
+    connection.executemany(
+        "INSERT INTO outputs(workspace, name, value) VALUES (?, ?, ?)",
+        [(write.workspace, name, _ENCODE(value).decode()) for name, value in sorted(write.outputs.items())],
+    )
+
+
+_WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
+    OpenRun: _open_run,
+    CloseRun: _close_run,
+    OpenStep: _open_step,
+    CloseStep: _close_step,
+    OpenIntent: _open_intent,
+    CloseIntent: _close_intent,
+    RetireIntent: _retire_intent,
+    PutRecord: _put_record,
+    SetRole: _set_role,
+    DropRecord: _drop_record,
+    PutAccount: _put_account,
+    PutOutputs: _put_outputs,
+}
