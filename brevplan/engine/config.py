@@ -937,3 +937,21 @@ def _varies(arguments: Mapping[str, Prepared], blocks: Sequence[NestedBlock], li
     return any(reference.root in ("each", "count", "self") for item in expressions for reference in item.references)
 
 
+def blocks_read(config: Config, declaration: Declaration, kinds: Iterable[str]) -> set[Address]:
+    """Give the blocks that a block refers to, directly or through locals; itself too when it does that."""
+    references = [reference for prepared in declaration.prepared() for reference in prepared.references]
+    return _blocks_of(config, [*references, *declaration.depends_on], frozenset(kinds), set())
+
+
+def _blocks_of(config: Config, references: list[Reference], kinds: frozenset[str], seen: set[str]) -> set[Address]:
+    found: set[Address] = set()
+    for reference in references:
+        names = [step for step in reference.steps[:2] if isinstance(step, str)]
+        if reference.root == "local" and names and names[0] in config.locals and names[0] not in seen:
+            seen.add(names[0])
+            found |= _blocks_of(config, list(config.locals[names[0]].references), kinds, seen)
+        elif reference.root == "data" and len(names) == 2:
+            found.add(Address(names[0], names[1], None, True))
+        elif reference.root in kinds and names:
+            found.add(Address(reference.root, names[0]))
+    return found & config.resources.keys()

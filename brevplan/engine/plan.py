@@ -27,7 +27,7 @@ from brevplan.engine.change import (
     Reason,
     decimal_price,
 )
-from brevplan.engine.config import Config, Declaration
+from brevplan.engine.config import Config, Declaration, blocks_read
 from brevplan.engine.desired import Desired, check_rules, evaluate, ignored_names, known_bool
 from brevplan.engine.expand import Expansion, expand, mode_of
 from brevplan.engine.identity import address_digest
@@ -151,10 +151,8 @@ class _Fold:
         """Give the blocks so that each comes after what it refers to; report cycles with their places."""
         needs: dict[Address, set[Address]] = {}
         for address, declaration in self.config.resources.items():
-            references = [ref for prepared in declaration.prepared() for ref in prepared.references]
-            found = self.blocks_read([*references, *declaration.depends_on], set())
-            own_triggers = {address} if any(ref.root == "self" for ref in references) else set()
-            needs[address] = found - own_triggers
+            found = blocks_read(self.config, declaration, self.inputs.kinds)
+            needs[address] = set(found)
             if address in found:
                 self.diagnostics.error(
                     "Self-reference", f"{address} refers to itself.", declaration.span,
@@ -169,20 +167,6 @@ class _Fold:
             for member in sorted(set(members)):
                 self.diagnostics.error("Cycle", f"These need each other: {path}.", self.config.resources[member].span)
             return []
-
-    def blocks_read(self, references: list[Reference], seen: set[str]) -> set[Address]:
-        found: set[Address] = set()
-        for reference in references:
-            steps = [step for step in reference.steps[:2] if isinstance(step, str)]
-            if reference.root == "local" and steps:
-                if steps[0] not in seen and steps[0] in self.config.locals:
-                    seen.add(steps[0])
-                    found |= self.blocks_read(list(self.config.locals[steps[0]].references), seen)
-            elif reference.root == "data" and len(steps) == 2:
-                found.add(Address(steps[0], steps[1], None, True))
-            elif reference.root in self.inputs.kinds and steps:
-                found.add(Address(reference.root, steps[0]))
-        return {address for address in found if address in self.config.resources}
 
     # data sources
 

@@ -33,6 +33,9 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
+    first_unknown,
+    reveal,
+    reveal_deep,
     type_of,
 )
 
@@ -164,27 +167,58 @@ def _to_sequence(value: Value, target: ListType | SetType) -> Value:
     make = List if isinstance(target, ListType) else Set
     if type(value) is make and getattr(value, "element", None) == target.element:
         return value
-    element = _settle_element(target.element, value.items)
+    open_ = _open_unknown(value, target.element)
+    if open_ is not None:
+        return _unknown_instead(value, target, open_)
+    element = _settle_element(target.element, value)
     items = []
     for position, item in enumerate(value.items):
         try:
             items.append(convert(item, element))
         except ConversionError as problem:
             raise problem.under(f"[{position}]") from None
-    if make is Set and any(isinstance(item, Unknown) for item in items):
-        # its members may coincide: how many there will be is not known
-        return Unknown(SetType(element), next(i.because for i in items if isinstance(i, Unknown)), not_null=True)
-    return make(items, element)
+    if make is List and not (isinstance(value, Set) and value.has_unknown and len(value) > 1):
+        return List(items, element)
+    result = Tuple(items)
+    if result.has_unknown:
+        # the members of a set may coincide: how many there will be, and in which order, is not known
+        return _unknown_instead(result, ListType(element) if make is List else SetType(element), result)
+    # a set shows by its order and length what is in it: one secret member makes it secret as a whole
+    return Secret(Set(map(reveal_deep, items), element)) if result.has_secret else Set(items, element)
 
 
-def _settle_element(element: Type, items: Iterable[Value]) -> Type:
+def _settle_element(element: Type, value: Sequence_ | Mapping_) -> Type:
     """Decide what `any` inside a constraint stands for: one type that all elements can have."""
     if not isinstance(element, AnyType):
         return element
-    found = unify(type_of(item) for item in items)
+    if isinstance(value, (List, Set, Map)) and value.element is not ANY:
+        return value.element
+    found = unify(map(type_of, value.items.values() if isinstance(value, Mapping_) else value.items))
     if found is None:
         raise ConversionError("all elements must have the same type")
     return found
+
+
+def _open_unknown(value: Sequence_ | Mapping_, element: Type) -> Value:
+    """Find an unknown whose type is not known either, when it has a say in what `any` stands for."""
+    if element is not ANY or not value.has_unknown or getattr(value, "element", ANY) is not ANY:
+        return None
+    for item in value.items.values() if isinstance(value, Mapping_) else value.items:
+        inner = reveal(item)
+        if isinstance(inner, Unknown) and inner.type is ANY:
+            return inner
+        if isinstance(inner, (Sequence_, Mapping_)):
+            found = _open_unknown(inner, element)
+            if found is not None:
+                return found
+    return None
+
+
+def _unknown_instead(value: Sequence_ | Mapping_, type_: Type, cause: Value) -> Value:
+    """Make the unknown that stands for a collection which cannot be made yet."""
+    found = first_unknown((cause,))
+    result = Unknown(type_, found.because if found is not None else "", not_null=True)
+    return Secret(result) if value.has_secret else result
 
 
 def _to_map(value: Value, target: MapType) -> Value:
@@ -192,8 +226,11 @@ def _to_map(value: Value, target: MapType) -> Value:
         raise _mismatch(value, target)
     if isinstance(value, Map) and value.element == target.element:
         return value
+    open_ = _open_unknown(value, target.element)
+    if open_ is not None:
+        return _unknown_instead(value, target, open_)
     try:
-        element = _settle_element(target.element, value.items.values())
+        element = _settle_element(target.element, value)
     except ConversionError:
         raise ConversionError("all map elements must have the same type") from None
     items = {}

@@ -7,14 +7,14 @@ result after it. Only functions that say so (`sees_unknown`, `sees_secret`, `nul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ANY, Type
-from brevplan.lang.values import Secret, Unknown, Value, has_secret, has_unknown, reveal, reveal_deep
+from brevplan.lang.values import Secret, Unknown, Value, first_unknown, has_secret, has_unknown, reveal, reveal_deep
 
 
 class FunctionError(Exception):
@@ -102,8 +102,28 @@ class Function:
 
 
 def invoke(function: Function, environment: Environment, arguments: Sequence[Value]) -> Value:
-    """Call a function by the rules of the language; raise `FunctionError`."""
+    """Call a function by the rules of the language; raise `FunctionError`.
+
+    Messages quote what they complain about, so the reason of a call with a secret argument is kept back.
+    """
     parameters = _match(function, arguments)
+    try:
+        return _call(function, environment, parameters, arguments)
+    except FunctionError as problem:
+        if not any(map(_is_hidden, parameters, arguments)):
+            raise
+        reason = "the arguments do not suit; why is not shown, because a secret is among them"
+        raise FunctionError(f"{reason}: {function.signature()}", problem.argument) from None
+
+
+def _is_hidden(parameter: Parameter, argument: Value) -> bool:
+    """Tell whether the function meets a secret in the open: one inside a collection it may know and avoid."""
+    return isinstance(argument, Secret) or (has_secret(argument) and not parameter.sees_secret)
+
+
+def _call(
+    function: Function, environment: Environment, parameters: Sequence[Parameter], arguments: Sequence[Value]
+) -> Value:
     prepared: list[Value] = []
     secret = False
     unknown: Unknown | None = None
@@ -114,7 +134,7 @@ def invoke(function: Function, environment: Environment, arguments: Sequence[Val
             value = reveal_deep(value)
         value = _checked(parameter, value, position)
         if unknown is None and not parameter.sees_unknown and has_unknown(value):
-            unknown = _first_unknown(value)
+            unknown = first_unknown((value,))
         prepared.append(value)
     if unknown is not None:
         result: Value = Unknown(function.returns, unknown.because, not_null=function.never_null)
@@ -144,14 +164,3 @@ def _checked(parameter: Parameter, value: Value, position: int) -> Value:
         return convert(value, parameter.type)
     except ConversionError as problem:
         raise FunctionError(f'unsuitable value for "{parameter.name}": {problem}', position) from None
-
-
-def _first_unknown(value: Value) -> Unknown:
-    value = reveal(value)
-    if isinstance(value, Unknown):
-        return value
-    items = getattr(value, "items", ())
-    for item in items.values() if isinstance(items, Mapping) else items:
-        if has_unknown(item):
-            return _first_unknown(item)
-    return Unknown(ANY)

@@ -204,6 +204,17 @@ def has_unknown(value: Value) -> bool:
     return isinstance(value, (Sequence_, Mapping_)) and value.has_unknown
 
 
+def first_unknown(values: Iterable[Value]) -> Unknown | None:
+    """Find the first unknown among values, at any depth: what a result that depends on them has to wait for."""
+    for value in values:
+        inner = reveal(value)
+        if isinstance(inner, Unknown):
+            return inner
+        if isinstance(inner, (Sequence_, Mapping_)) and inner.has_unknown:
+            return first_unknown(inner.items.values() if isinstance(inner, Mapping_) else inner.items)
+    return None
+
+
 def has_secret(value: Value) -> bool:
     """Tell whether a value is, or holds at any depth, a secret."""
     return isinstance(value, Secret) or (isinstance(value, (Sequence_, Mapping_)) and value.has_secret)

@@ -174,6 +174,11 @@ class PlanFile:
             bool(raw["ignore_orphans"]),
         )
 
+    def request(self, request: Request) -> Request:
+        """Give the request with the options that the plan was made with."""
+        accepted = frozenset(self.content.options["accepted_accounts"]) | request.accepted_accounts
+        return replace(request, options=self.options(), accepted_accounts=accepted, workspace=self.plan.workspace)
+
     def project(self, directory: Path) -> Project:
         """Load the sources of the plan; those that something was cut out of are read again from the folder."""
         return load_sources(directory, [self._source(directory, text) for text in self.content.sources])

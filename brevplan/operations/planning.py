@@ -23,6 +23,7 @@ from brevplan.engine.settle import bind_found
 from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
+from brevplan.operations.given import Given
 from brevplan.operations.project import DATA_KINDS, KINDS, Project
 from brevplan.operations.session import (
     check_recorded_providers,
@@ -32,7 +33,6 @@ from brevplan.operations.session import (
     provider_keys,
     read_catalogues,
 )
-from brevplan.operations.variables import Given
 from brevplan.operations.world import ProjectFiles
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder

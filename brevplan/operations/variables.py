@@ -15,17 +15,10 @@ from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.parser import parse, parse_expression
 from brevplan.lang.types import STRING
 from brevplan.lang.values import Secret, Unknown, Value
+from brevplan.operations.given import Given
 from brevplan.operations.project import read_source
 
 ENVIRONMENT_PREFIX: Final = "BREVPLAN_VAR_"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """`-var` (`is_file` false, `NAME=VALUE`) or `-var-file`, in the order of the command line."""
-
-    text: str
-    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

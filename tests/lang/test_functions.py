@@ -236,6 +236,34 @@ def test_base64gunzip_of_a_bomb_stops() -> None:
         call("base64gunzip", call("base64gzip", "0" * (65 << 20)))
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("tonumber", [Secret("hunter2")]),
+        ("abs", [Secret("hunter2")]),
+        ("jsondecode", [Secret("hunter2")]),
+        ("regex", ["x", Secret("hunter2")]),
+        ("regex", [Secret("hunter2["), ""]),
+        ("cidrhost", [Secret("hunter2"), 1]),
+        ("join", [",", Secret(Tuple([Tuple(["hunter2"])]))]),
+        ("sum", [Tuple([Secret("hunter2")])]),
+        ("lookup", [Object({}), Secret("hunter2")]),
+        ("file", [Secret("hunter2")]),
+    ],
+)
+def test_message_about_a_secret_does_not_tell_it(name: str, arguments: list[Value]) -> None:
+    with pytest.raises(FunctionError) as caught:
+        call(name, *arguments)
+    assert "hunter2" not in str(caught.value)
+    assert "a secret is among them" in caught.value.message
+    assert caught.value.__cause__ is None
+
+
+def test_message_about_a_map_with_secret_values_still_tells_the_missing_key() -> None:
+    with pytest.raises(FunctionError, match=r'there is no key "passwrd".*Did you mean "password"'):
+        call("lookup", Object({"password": Secret("hunter2")}), "passwrd")
+
+
 @cache
 def rsa_key() -> Any:
     from cryptography.hazmat.primitives.asymmetric import rsa

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.gate import FunctionError
-from brevplan.lang.types import Type, friendly
-from brevplan.lang.values import Number, Value, type_of
+from brevplan.lang.types import ANY, ListType, SetType, TupleType, Type, friendly
+from brevplan.lang.values import Number, Unknown, Value, type_of
 
 
 def whole(value: Number, name: str, position: int) -> int:
@@ -35,3 +35,9 @@ def converted(value: Value, type_: Type, name: str, position: int) -> Value:
         return convert(value, type_)
     except ConversionError as problem:
         raise FunctionError(f'unsuitable value for "{name}": {problem}', position) from None
+
+
+def require_sequence(value: Unknown, name: str) -> None:
+    """Refuse an unknown that surely is no sequence."""
+    if value.type is not ANY and not isinstance(value.type, (ListType, SetType, TupleType)):
+        raise FunctionError(f'"{name}" must be a list, tuple or set, not {kind_of(value)}', 0)

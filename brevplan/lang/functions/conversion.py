@@ -14,19 +14,17 @@ from brevplan.lang.types import (
     SetType,
     Type,
 )
-from brevplan.lang.values import Secret, Unknown, Value, has_secret, reveal, reveal_deep
+from brevplan.lang.values import Secret, Unknown, Value, reveal
 
 from .arguments import converted
-from .partial import mark
+from .partial import bare, mark
 
 
 def _to(type_: Type) -> Function:
     word = {ListType: "list", SetType: "set", MapType: "map"}.get(type(type_)) or str(type_)
 
     def body(_: Environment, value: Value) -> Value:
-        secret = isinstance(value, Secret) or (isinstance(type_, SetType) and has_secret(value))
-        # a set has no secret members: one that would be makes the whole set secret
-        given = reveal_deep(value) if isinstance(type_, SetType) else reveal(value)
+        given, secret = bare(value)
         return mark(converted(given, type_, "value", 0), secret)
 
     parameter = Parameter("value", ANY, nullable=True, sees_unknown=True, sees_secret=True)

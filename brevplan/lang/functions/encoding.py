@@ -50,8 +50,10 @@ def _jsondecode(_: Environment, text: str) -> Value:
         data = json.loads(text, parse_float=parse_number, parse_int=parse_number, parse_constant=_no_constant)
         return _from_json(data)
     except json.JSONDecodeError as problem:
+        # the parser's own words, but for those about Python and a stray "at" behind some
+        reason = problem.msg[0].lower() + problem.msg[1:].removesuffix(" at").partition(" (")[0]
         where = f"line {problem.lineno}, column {problem.colno}"
-        raise FunctionError(f"the text is not valid JSON: {problem.msg.lower()} at {where}", 0) from None
+        raise FunctionError(f"the text is not valid JSON: {reason} at {where}", 0) from None
     except RecursionError:
         raise FunctionError("the JSON is nested too deeply", 0) from None
     except ValueError as problem:

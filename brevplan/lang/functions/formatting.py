@@ -11,11 +11,11 @@ from brevplan.lang.convert import ConversionError, convert, to_string
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.numbers import format_number
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType
-from brevplan.lang.values import List, Number, Sequence_, Unknown, Value
+from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, first_unknown
 
 from .arguments import kind_of
 from .encoding import to_json
-from .partial import first_unknown, pending
+from .partial import pending
 from .text import characters, normal
 
 _VERB = re.compile(r"%(?:(%)|([#0+\- ]*)(\d*)(\.\d*)?(?:\[([1-9]\d*)\])?([A-Za-z]))", re.ASCII)
@@ -124,7 +124,7 @@ def _check_count(pieces: Sequence[str | Verb], given: int) -> None:
             )
     used = max((verb.argument + 1 for verb in verbs), default=0)
     if given > used:
-        raise FunctionError(f"{given} arguments are given, and the format uses {used or 'none'}", used + 1)
+        raise FunctionError(f"the format uses {used} of the {given} arguments; each must be used", used + 1)
 
 
 def _fill(pieces: Sequence[str | Verb], arguments: Sequence[Value]) -> str:

@@ -15,6 +15,7 @@ from brevplan.lang.values import (
     Sequence_,
     Unknown,
     Value,
+    first_unknown,
     has_secret,
     has_unknown,
     reveal,
@@ -36,22 +37,6 @@ def bare(value: Value) -> tuple[Value, bool]:
 def bare_deep(value: Value) -> tuple[Value, bool]:
     """Take every secret mark off, and tell whether there was one."""
     return reveal_deep(value), has_secret(value)
-
-
-def first_unknown(values: Iterable[Value]) -> Unknown | None:
-    """Find the first unknown among values, at any depth: what a result that depends on them has to wait for."""
-    for value in values:
-        if has_unknown(value):
-            return _inner_unknown(reveal(value))
-    return None
-
-
-def _inner_unknown(value: Value) -> Unknown | None:
-    if isinstance(value, Unknown):
-        return value
-    if isinstance(value, Mapping_):
-        return first_unknown(value.items.values())
-    return first_unknown(value.items) if isinstance(value, Sequence_) else None
 
 
 def pending(type_: Type, *values: Value, not_null: bool = True) -> Unknown:

@@ -12,6 +12,7 @@ from brevplan.lang.gate import Function
 SPECIAL_FORMS: Final = frozenset({"can", "templatefile", "templatestring", "try", "type"})
 
 _FAMILIES: Final[dict[str, str]] = {
+    "choices": "alltrue anytrue coalesce coalescelist one",
     "conversion": "ephemeralasnull issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring",
     "dates": "formatdate plantimestamp timeadd timecmp timestamp",
     "encoding": (
@@ -29,10 +30,7 @@ _FAMILIES: Final[dict[str, str]] = {
     "numeric": "abs ceil floor log max min parseint pow range signum sum",
     "patterns": "regex regexall replace",
     "retired": "list map",
-    "sequences": (
-        "alltrue anytrue chunklist coalesce coalescelist concat contains distinct element flatten index length "
-        "matchkeys one reverse slice"
-    ),
+    "sequences": "chunklist concat contains distinct element flatten index length matchkeys reverse slice",
     "sets": "setintersection setproduct setsubtract setunion",
     "strings": (
         "chomp compact endswith indent join lower sort split startswith strcontains strrev substr title trim "

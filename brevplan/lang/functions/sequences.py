@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brevplan.lang.convert import ConversionError, convert, unify, unify_values
+from brevplan.lang.convert import convert, unify
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType, ObjectType, SetType, TupleType, Type
 from brevplan.lang.values import (
@@ -17,34 +17,17 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
+    first_unknown,
     has_unknown,
     reveal,
     type_of,
 )
 
-from .arguments import kind_of, not_negative, whole
-from .partial import bare, compare, first_unknown, mark, pending
+from .arguments import kind_of, not_negative, require_sequence, whole
+from .partial import bare, compare, mark, pending
 from .text import characters
 
 _SEQUENCE_TYPES = (ListType, SetType, TupleType)
-
-
-def _alltrue(_: Environment, items: Value) -> Value:
-    return _decided(items, False)
-
-
-def _anytrue(_: Environment, items: Value) -> Value:
-    return _decided(items, True)
-
-
-def _decided(items: Value, decisive: bool) -> Value:
-    """One decisive element settles the answer, whatever else is not known yet; null counts as false."""
-    if isinstance(items, Unknown):
-        return pending(BOOL, items)
-    assert isinstance(items, Sequence_)
-    if any((False if item is None else item) is decisive for item in items):
-        return decisive
-    return pending(BOOL, items) if items.has_unknown else not decisive
 
 
 def _chunklist(_: Environment, items: Value, size: Number) -> Value:
@@ -57,35 +40,6 @@ def _chunklist(_: Environment, items: Value, size: Number) -> Value:
     step = width or max(len(given), 1)
     chunks = [List(given.items[start : start + step], element) for start in range(0, len(given), step)]
     return mark(List(chunks, ListType(element)), secret)
-
-
-def _coalesce(_: Environment, *values: Value) -> Value:
-    if not values:
-        raise FunctionError("at least one argument is required")
-    try:
-        unified = unify_values(values)
-    except ConversionError as problem:
-        raise FunctionError(f"all arguments must have one type in common: {problem}") from None
-    for value in unified:
-        if isinstance(value, Unknown):
-            return Unknown(value.type, value.because, not_null=value.not_null)
-        if value is not None and value != "":
-            return value
-    raise FunctionError("every argument is null or an empty string; give a last one that never is")
-
-
-def _coalescelist(_: Environment, *lists: Value) -> Value:
-    if not lists:
-        raise FunctionError("at least one argument is required")
-    for position, argument in enumerate(lists):
-        if isinstance(argument, Unknown):
-            types = {type_of(value) for value in lists}
-            return pending(types.pop() if len(types) == 1 else ANY, argument)
-        if not isinstance(argument, (List, Tuple)):
-            raise FunctionError(f"only lists and tuples are possible, not {kind_of(argument)}", position)
-        if argument.items:
-            return argument
-    raise FunctionError("every list is empty; give a last one that never is")
 
 
 def _concat(_: Environment, *sequences: Value) -> Value:
@@ -129,7 +83,7 @@ def _known_items(sequence: Value) -> Sequence[Value] | None:
 
 def _contains(_: Environment, items: Value, wanted: Value) -> Value:
     if isinstance(items, Unknown):
-        _require_sequence(items, "list")
+        require_sequence(items, "list")
         return pending(BOOL, items)
     if not isinstance(items, Sequence_):
         raise FunctionError(f"a list, tuple or set is required, not {kind_of(items)}", 0)
@@ -137,11 +91,6 @@ def _contains(_: Environment, items: Value, wanted: Value) -> Value:
     if True in found:
         return True
     return pending(BOOL, items, wanted) if None in found else False
-
-
-def _require_sequence(value: Unknown, name: str) -> None:
-    if value.type is not ANY and not isinstance(value.type, _SEQUENCE_TYPES):
-        raise FunctionError(f'"{name}" must be a list, tuple or set, not {kind_of(value)}', 0)
 
 
 def _distinct(_: Environment, items: Value) -> Value:
@@ -196,7 +145,8 @@ def _flatten_into(result: list[Value], items: Value) -> tuple[bool, Unknown | No
     """Add the elements; tell whether a sequence on the way was secret, and the unknown that hides how many."""
     given, secret = bare(items)
     assert isinstance(given, Sequence_)
-    waits: Unknown | None = None
+    # of a set with unknown members neither the number nor the order is known
+    waits = first_unknown(given) if isinstance(given, Set) and len(given) > 1 else None
     for item in given:
         inner = reveal(item)
         if isinstance(inner, Sequence_):
@@ -211,7 +161,7 @@ def _flatten_into(result: list[Value], items: Value) -> tuple[bool, Unknown | No
 
 def _index(_: Environment, items: Value, wanted: Value) -> Value:
     if isinstance(items, Unknown):
-        _require_sequence(items, "list")
+        require_sequence(items, "list")
         return pending(NUMBER, items)
     if not isinstance(items, (List, Tuple)):
         raise FunctionError(f"a list or tuple is required, not {kind_of(items)}", 0)
@@ -268,32 +218,6 @@ def _matchkeys(_: Environment, values: Value, keys: Value, wanted: Value) -> Val
     return List((value for value, key in pairs if key in chosen), values.element)
 
 
-def _one(_: Environment, items: Value) -> Value:
-    given, secret = bare(items)
-    if isinstance(given, Unknown):
-        _require_sequence(given, "list")
-        return mark(pending(_only_type(given.type), given, not_null=False), secret)
-    if not isinstance(given, Sequence_):
-        raise FunctionError(f"a list, tuple or set is required, not {kind_of(given)}", 0)
-    if len(given) > 1:
-        if isinstance(given, Set) and given.has_unknown:
-            return mark(pending(given.element, given, not_null=False), secret)
-        raise FunctionError(f"there are {len(given)} elements; one() takes a list of none or one", 0)
-    return mark(given.items[0] if given.items else None, secret)
-
-
-def _only_type(type_: Type) -> Type:
-    match type_:
-        case ListType(element=element) | SetType(element=element):
-            return element
-        case TupleType(elements=(element,)):
-            return element
-        case TupleType(elements=(_, _, *_)):
-            raise FunctionError("there is more than one element; one() takes a list of none or one", 0)
-        case _:
-            return ANY
-
-
 def _reverse(_: Environment, items: Value) -> Value:
     given, secret = bare(items)
     match given:
@@ -311,7 +235,7 @@ def _reverse(_: Environment, items: Value) -> Value:
 
 
 def _reverse_type(items: Unknown) -> Type:
-    _require_sequence(items, "list")
+    require_sequence(items, "list")
     match items.type:
         case TupleType(elements=elements):
             return TupleType(elements[::-1])
@@ -352,33 +276,14 @@ def _slice_bounds(length: int, start: Value, end: Value) -> tuple[int, int]:
 
 _UNSURE = Parameter("list", ANY, sees_unknown=True)
 _OPEN = Parameter("list", ANY, sees_unknown=True, sees_secret=True)
-_BOOLS = Parameter("list", ListType(BOOL), sees_unknown=True)
 
 FUNCTIONS: tuple[Function, ...] = (
-    Function("alltrue", (_BOOLS,), _alltrue, BOOL, summary="whether all elements are true"),
-    Function("anytrue", (_BOOLS,), _anytrue, BOOL, summary="whether an element is true"),
     Function(
         "chunklist",
         (Parameter("list", ListType(ANY), sees_unknown=True, sees_secret=True), Parameter("size", NUMBER)),
         _chunklist,
         ListType(ListType(ANY)),
         summary="the list in pieces of at most so many elements",
-    ),
-    Function(
-        "coalesce",
-        (),
-        _coalesce,
-        ANY,
-        Parameter("values", ANY, nullable=True, sees_unknown=True),
-        summary="the first value that is neither null nor an empty string",
-    ),
-    Function(
-        "coalescelist",
-        (),
-        _coalescelist,
-        ANY,
-        Parameter("lists", ANY, sees_unknown=True),
-        summary="the first list that is not empty",
     ),
     Function(
         "concat",
@@ -432,7 +337,6 @@ FUNCTIONS: tuple[Function, ...] = (
         ListType(ANY),
         summary="the values whose keys are among the wanted",
     ),
-    Function("one", (_OPEN,), _one, ANY, summary="the only element, or null", never_null=False),
     Function("reverse", (_OPEN,), _reverse, ANY, summary="the elements in reverse order"),
     Function(
         "slice",

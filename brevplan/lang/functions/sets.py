@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from brevplan.lang.convert import ConversionError, convert, unify
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, ListType, SetType, TupleType, Type
-from brevplan.lang.values import List, Secret, Sequence_, Set, Tuple, Unknown, Value, reveal, type_of
+from brevplan.lang.values import List, Secret, Sequence_, Set, Tuple, Unknown, Value, has_unknown, reveal, type_of
 
 from .arguments import kind_of
 from .partial import mark, pending
@@ -46,7 +46,9 @@ def _alike(sets: Sequence[Value]) -> tuple[Type, list[tuple[Value, ...]] | None]
     element = unify(getattr(type_of(given), "element", ANY) for given in sets)
     if element is None:
         raise FunctionError("the elements of all sets must have one type in common")
-    if any(isinstance(given, Unknown) or (isinstance(given, Set) and given.has_unknown) for given in sets):
+    if any(isinstance(given, Unknown) and type_of(given) in (ANY, SetType(ANY)) for given in sets):
+        return ANY, None
+    if any(map(has_unknown, sets)):
         return element, None
     alike = [convert(given, SetType(element)) for given in sets]
     return element, [given.items for given in alike if isinstance(given, Set)]
@@ -65,21 +67,8 @@ def _setproduct(_: Environment, *sequences: Value) -> Value:
         return mark(pending(type_, *given), secret)
     if math.prod(map(len, known)) > _MAX_COMBINATIONS:
         raise FunctionError(f"there are {math.prod(map(len, known))} combinations; at most {_MAX_COMBINATIONS} may be")
-    return mark(_combinations(known, element, as_set), secret)
-
-
-def _combinations(operands: Sequence[Sequence[Value]], element: TupleType, as_set: bool) -> Value:
-    rows = map(Tuple, itertools.product(*operands))
-    if not as_set:
-        return List(rows, element)
-    result = Set(rows, element)
-    # a set has no secret members: what is secret in one makes it secret as a whole
-    return Secret(Set(map(_without_marks, result), element)) if result.has_secret else result
-
-
-def _without_marks(row: Value) -> Value:
-    assert isinstance(row, Tuple)
-    return Tuple(map(reveal, row))
+    rows = List(map(Tuple, itertools.product(*known)), element)
+    return mark(convert(rows, type_) if as_set else rows, secret)
 
 
 def _operand(value: Value, position: int) -> Value:

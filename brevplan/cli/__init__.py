@@ -1,0 +1,1 @@
+"""How a person talks to brevplan: click commands of a few lines over `brevplan.operations`."""

@@ -1,0 +1,144 @@
+"""The entry point: finds the command, and turns every way of ending into an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from brevplan.cli.arguments import normalise, split_chdir, with_environment
+from brevplan.cli.terminal import Terminal
+from brevplan.diagnostics import DiagnosticsError, Severity, error, suggest
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("init", "Write a first configuration and check the providers"),
+    "validate": ("validate", "Check the configuration, offline"),
+    "plan": ("plan", "Show what would change, and what it costs"),
+    "apply": ("apply", "Make the clouds match the configuration"),
+    "destroy": ("apply", "Destroy everything that the state holds"),
+    "show": ("show", "Show the state or a plan file"),
+    "output": ("show", "Show output values"),
+    "state": ("state", "Look into the state"),
+    "graph": ("graph", "Draw what depends on what"),
+    "offers": ("offers", "List what can be rented, cheapest first"),
+    "history": ("history", "List past runs"),
+    "fmt": ("fmt", "Write files in the canonical style"),
+    "force-unlock": ("unlock", "Take the state's lock from a process that hangs"),
+    "version": ("version", "Show the version"),
+}
+"""Command → module of `brevplan.cli` and one line of help, so that `--help` imports none of them."""
+
+
+class Commands(click.Group):
+    """Imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"brevplan.cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            raise DiagnosticsError(
+                [
+                    error(
+                        "Unknown command",
+                        f'There is no command "{args[0]}".',
+                        hint=suggest(args[0], COMMANDS) or "brevplan -h lists them.",
+                    )
+                ]
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    options_metavar="[-chdir=DIR]",
+    subcommand_metavar="COMMAND [OPTIONS]",
+)
+def cli() -> None:
+    """Declare GPU instances and firewall rules in HCL, and make the clouds match.
+
+    Options may be written with one dash or two.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    terminal = Terminal(dict(os.environ), words)
+    code = run(words, terminal)
+    terminal.flush()
+    sys.exit(code)
+
+
+def run(words: Sequence[str], terminal: Terminal) -> int:
+    """Run the command line; give the exit code. No exception leaves it unless the debug log is on."""
+    try:
+        chdir, rest = split_chdir(words)
+        terminal.chdir = chdir
+        rest = normalise(with_environment(rest, terminal.environment))
+        if rest and rest[0] == "--version":
+            rest[0] = "version"
+        result = cli.main(rest or ["--help"], "brevplan", standalone_mode=False, obj=terminal)
+    except DiagnosticsError as problem:
+        terminal.show(problem.diagnostics)
+        return 1 if any(item.severity is Severity.ERROR for item in problem.diagnostics) else 0
+    except click.ClickException as problem:
+        terminal.show([error("Wrong usage", _sentence(problem.format_message()), hint=_usage(problem))])
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        terminal.error_line("Interrupted: nothing is lost.")
+        return 1
+    except BrokenPipeError:
+        _quiet_stdout()
+        return 128 + signal.SIGPIPE
+    except MemoryError:
+        terminal.show([error("Out of memory", "The machine has no memory left for this.")])
+        return 1
+    except Exception as problem:  # the edge: a defect is told in one line, and whole in the debug log
+        if terminal.log_level in ("debug", "trace"):
+            raise
+        terminal.show(
+            [
+                error(
+                    "Internal error",
+                    f"{type(problem).__name__}: {problem}",
+                    hint="This is a defect of brevplan. BREVPLAN_LOG=debug shows where it happened.",
+                )
+            ]
+        )
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _usage(problem: click.ClickException) -> str:
+    context = getattr(problem, "ctx", None)
+    return f"{context.command_path} -h lists the options." if context is not None else ""
+
+
+def _quiet_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: the reader of our output is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,74 @@
+"""`brevplan offers`."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import click
+
+from brevplan.cli.terminal import Terminal
+from brevplan.diagnostics import failure
+from brevplan.operations.offers import Offer
+from brevplan.operations.offers import offers as find
+from brevplan.operations.world import system_world
+from brevplan.render.tables import render_table
+
+
+@click.command()
+@click.option("--gpu", default="", metavar="NAME[-nGB][:COUNT]", help="Only these GPUs, for example H100:8.")
+@click.option("--max-price", metavar="USD", help="At most this much an hour.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--no-color", is_flag=True, hidden=True)
+@click.pass_obj
+def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, no_color: bool) -> int:
+    """List what can be rented, cheapest first."""
+    limit = _limit(max_price)
+    found = asyncio.run(find(terminal.directory, terminal.environment, system_world(), gpu=gpu, max_price=limit))
+    if as_json:
+        terminal.json_line({"format_version": "1.0", "offers": [_json(offer) for offer in found]})
+        return 0
+    if not found:
+        terminal.line("Nothing matches.")
+        return 0
+    headers = ["PRICE/HR", "TYPE", "LOCATION", "GPU", "VCPU", "MEMORY", "STOCK", "PROVIDER"]
+    terminal.lines(render_table(headers, [_row(offer) for offer in found]))
+    return 0
+
+
+def _limit(text: str | None) -> Decimal | None:
+    try:
+        return Decimal(text.removeprefix("$")) if text is not None else None
+    except InvalidOperation:
+        raise failure("Invalid option", f'-max-price: "{text}" is not an amount.', hint="For example: -max-price=2.50") from None
+
+
+def _row(offer: Offer) -> list[str]:
+    item = offer.item
+    gpus = ", ".join(f"{gpu.count}x {gpu.name} {gpu.memory.value}{gpu.memory.unit}" for gpu in item.gpus) or "-"
+    price = f"${item.base_price.amount:.2f}" if item.base_price is not None else "unknown"
+    stock = "none" if not item.is_available else (str(item.stock) if item.stock is not None else "yes")
+    return [price, item.type, item.location, gpus, str(item.vcpu), str(item.memory), stock, offer.provider]
+
+
+def _json(offer: Offer) -> dict[str, Any]:
+    item = offer.item
+    gpu = item.gpus[0] if item.gpus else None
+    return {
+        "provider": offer.provider,
+        "instance_type": item.type,
+        "location": item.location,
+        "gpu": gpu.name if gpu is not None else None,
+        "gpu_count": gpu.count if gpu is not None else 0,
+        "gpu_memory_bytes": gpu.memory.total if gpu is not None else None,
+        "vcpu": item.vcpu,
+        "memory_bytes": item.memory.total,
+        "hourly_price": float(item.base_price.amount) if item.base_price is not None else None,
+        "available": item.is_available,
+        "stock": item.stock,
+        "stoppable": item.stoppable,
+        "spot": item.spot,
+        "architectures": list(item.architectures),
+        "instance_type_id": item.id,
+    }

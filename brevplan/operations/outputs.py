@@ -1,0 +1,92 @@
+"""Stored outputs, and sensitive ones evaluated anew: the state holds no secret to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from brevplan.diagnostics import Diagnostics, DiagnosticsError, failure
+from brevplan.engine.expand import mode_of
+from brevplan.engine.outputs import evaluate_output, stored_value
+from brevplan.engine.ports import Role
+from brevplan.engine.secrets import unseal
+from brevplan.lang.convert import ConversionError, to_string
+from brevplan.lang.types import ANY
+from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python, type_of
+from brevplan.operations.planning import Request, gather_values
+from brevplan.operations.project import KINDS, load_project
+from brevplan.operations.stored import Stored
+from brevplan.operations.world import ProjectFiles, SystemClock
+from brevplan.render.leaves import type_data
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """One output as the state has it; the value of a sensitive one is a mark only."""
+
+    value: Value
+    sensitive: bool
+
+    def document(self) -> dict[str, Any]:
+        """Give Terraform's JSON of an output; a sensitive one has no value in it."""
+        if self.sensitive:
+            return {"sensitive": True, "type": "dynamic"}
+        return {"sensitive": False, "type": type_data(type_of(self.value)), "value": to_python(self.value)}
+
+    def plain(self, value: Value) -> Any:
+        return to_python(reveal_deep(value))
+
+    def raw(self, name: str, value: Value) -> str:
+        """Give the text of a scalar; raise `DiagnosticsError` for anything else."""
+        bare = reveal_deep(value)
+        if bare is None:
+            raise failure("Cannot be printed raw", f'"{name}" is null.')
+        try:
+            return to_string(bare)
+        except ConversionError as problem:
+            raise failure(
+                "Cannot be printed raw", f'"{name}": {problem}.', hint="Use -json for lists and objects."
+            ) from None
+
+
+def stored_outputs(stored: Stored) -> dict[str, StoredOutput]:
+    return {
+        name: StoredOutput(stored_value(data), bool(isinstance(data, Mapping) and data.get("sensitive")))
+        for name, data in sorted(stored.outputs.items())
+    }
+
+
+def sensitive_output(directory: Path, name: str, stored: Stored, request: Request) -> Value:
+    """Evaluate a sensitive output over the state's attributes and the inputs given now."""
+    project = load_project(directory)
+    block = project.config.outputs.get(name)
+    if block is None:
+        raise failure("No such output", f'"{name}" is sensitive, and no longer declared: its value cannot be known.')
+    diagnostics = Diagnostics()
+    files = ProjectFiles(directory)
+    _, scope = gather_values(project, request, files, SystemClock().now(), diagnostics, stored.workspace)
+    diagnostics.raise_if_errors()
+    for address, declaration in project.config.resources.items():
+        scope.open_block(address, mode_of(declaration))
+    for record in stored.records:
+        declaration = project.config.resources.get(record.address.block)
+        if record.role is not Role.CURRENT or declaration is None:
+            continue
+        schema = KINDS[record.kind].schema
+        values: dict[str, Value] = {item: None for item, spec in schema.attributes.items() if spec.stored}
+        for item, raw in record.attributes.items():
+            spec = schema.attributes.get(item)
+            values[item] = unseal(raw, spec.type if spec is not None else ANY)
+        scope.publish(record.address.block, mode_of(declaration), record.address.key, values)
+    found = evaluate_output(block, scope, diagnostics)
+    if found is None:
+        raise DiagnosticsError(diagnostics.items)
+    value = found[0].value if isinstance(found[0], Secret) else found[0]
+    if isinstance(value, Unknown) or has_unknown(value):
+        raise failure("Value not known", f'"{name}" depends on something that the state does not hold.')
+    return value
+
+

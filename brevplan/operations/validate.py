@@ -1,0 +1,30 @@
+"""`brevplan validate`: every mistake that can be found without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from brevplan.diagnostics import Diagnostic, DiagnosticsError
+from brevplan.lang.parser import parse
+from brevplan.operations.planning import Request, check
+from brevplan.operations.project import load_project, read_source
+from brevplan.operations.world import SystemClock
+
+
+def validate(directory: Path, environment: Mapping[str, str]) -> list[Diagnostic]:
+    """Give all diagnostics of a configuration; never touches the network or the state."""
+    try:
+        project = load_project(directory)
+        return check(project, Request(environment=environment), SystemClock().now()).items
+    except DiagnosticsError as problem:
+        return problem.diagnostics
+
+
+def check_syntax(path: Path) -> list[Diagnostic]:
+    """Parse one file and give what is wrong with it."""
+    try:
+        _, problems = parse(read_source(path, str(path)))
+    except DiagnosticsError as problem:
+        return problem.diagnostics
+    return problems
