@@ -26,7 +26,7 @@ from brevplan.operations.world import system_world
 @click.option("--auto-approve", default="false", metavar="[=no-destroy]", help="Do not ask.")
 @click.argument("planfile_path", metavar="[PLANFILE]", required=False)
 @click.pass_obj
-def apply(terminal: Terminal, auto_approve: str, planfile_path: str | None, **options: Any) -> int:
+def apply(terminal: Terminal, /, auto_approve: str, planfile_path: str | None, **options: Any) -> int:
     """Make the clouds match the configuration, or carry out a plan file."""
     return _apply(terminal, auto_approve, planfile_path, PlanArguments(**options), "apply")
 
@@ -35,7 +35,7 @@ def apply(terminal: Terminal, auto_approve: str, planfile_path: str | None, **op
 @plan_options
 @click.option("--auto-approve", default="false", metavar="", help="Do not ask.")
 @click.pass_obj
-def destroy(terminal: Terminal, auto_approve: str, **options: Any) -> int:
+def destroy(terminal: Terminal, /, auto_approve: str, **options: Any) -> int:
     """Destroy everything that the state holds: the same as apply -destroy."""
     return _apply(terminal, auto_approve, None, PlanArguments(**{**options, "destroying": True}), "destroy")
 
@@ -46,7 +46,9 @@ def _apply(terminal: Terminal, auto_approve: str, path: str | None, arguments: P
     if auto_approve not in ("true", "false", "no-destroy"):
         raise failure("Invalid option", f'-auto-approve may be alone or =no-destroy, not "{auto_approve}".')
     if terminal.json and auto_approve == "false" and path is None:
-        raise failure("Nobody to ask", "With -json there is no prompt.", hint="Add -auto-approve, or apply a plan file.")
+        raise failure(
+            "Nobody to ask", "With -json there is no prompt.", hint="Add -auto-approve, or apply a plan file."
+        )
     with PlanView(terminal, concise=arguments.concise) as view:
         return asyncio.run(_run(terminal, request, view, auto_approve, path, command))
 

@@ -35,9 +35,10 @@ def normalise(argv: Sequence[str]) -> list[str]:
         name, equals, value = written[0].partition("=") if written else ("", "", "")
         if name in _GIVEN:
             if not equals:
-                _, value = next(words, (0, None))
-                if value is None:
+                following = next(words, None)
+                if following is None:
                     raise failure("Wrong usage", f"{name[1:]} needs a value.")
+                value = following[1]
             written = [f"--given={_GIVEN[name]}{value}"]
         result.extend(written)
     return result
@@ -46,7 +47,9 @@ def normalise(argv: Sequence[str]) -> list[str]:
 def read_given(texts: Iterable[str]) -> tuple[Given, ...]:
     """Read what `-var` and `-var-file` were turned into, in the order of the command line."""
     return tuple(
-        Given(text.removeprefix("file:"), is_file=True) if text.startswith("file:") else Given(text.removeprefix("value:"))
+        Given(text.removeprefix("file:"), is_file=True)
+        if text.startswith("file:")
+        else Given(text.removeprefix("value:"))
         for text in texts
     )
 

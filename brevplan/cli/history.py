@@ -18,7 +18,18 @@ def history(terminal: Terminal, limit: int, as_json: bool, no_color: bool) -> in
     """List past runs, newest first."""
     runs = read_history(terminal.directory, limit)
     if as_json:
-        names = ("run_id", "workspace", "command", "actor", "git_commit", "started", "ended", "plan_id", "summary", "outcome")
+        names = (
+            "run_id",
+            "workspace",
+            "command",
+            "actor",
+            "git_commit",
+            "started",
+            "ended",
+            "plan_id",
+            "summary",
+            "outcome",
+        )
         terminal.json_line({"format_version": "1.0", "runs": [{n: getattr(run, n) for n in names} for run in runs]})
         return 0
     if runs:

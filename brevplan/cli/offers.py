@@ -41,7 +41,9 @@ def _limit(text: str | None) -> Decimal | None:
     try:
         return Decimal(text.removeprefix("$")) if text is not None else None
     except InvalidOperation:
-        raise failure("Invalid option", f'-max-price: "{text}" is not an amount.', hint="For example: -max-price=2.50") from None
+        raise failure(
+            "Invalid option", f'-max-price: "{text}" is not an amount.', hint="For example: -max-price=2.50"
+        ) from None
 
 
 def _row(offer: Offer) -> list[str]:

@@ -12,8 +12,8 @@ from brevplan.cli.arguments import read_given
 from brevplan.cli.terminal import Terminal
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import DiagnosticsError, error, failure
+from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
-from brevplan.engine.plan import Options
 from brevplan.operations.planning import Request, parse_addresses
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,14 +34,20 @@ def plan_options(command: F) -> F:
         click.option("--replace", multiple=True, metavar="ADDRESS", help="Make this one anew."),
         click.option("--reap", multiple=True, metavar="REF", help="Destroy this orphan."),
         click.option("--refresh-only", is_flag=True, help="Only record what has changed outside."),
-        click.option("--refresh", type=bool, default=True, metavar="BOOL", help="Look at the clouds first (default true)."),
+        click.option(
+            "--refresh", type=bool, default=True, metavar="BOOL", help="Look at the clouds first (default true)."
+        ),
         click.option("--destroy", "destroying", is_flag=True, help="Plan the end of everything."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line."),
         click.option("--concise", is_flag=True, help="Show only the last lines."),
         click.option("--parallelism", type=int, default=10, metavar="N", help="Calls under way at once (default 10)."),
         click.option("--lock-timeout", default="0s", metavar="D", help="Wait this long for the state's lock."),
-        click.option("--accept-account", multiple=True, metavar="ALIAS", help="Accept that the account is another one."),
-        click.option("--ignore-orphans", is_flag=True, help="Create although a machine of ours stands unaccounted for."),
+        click.option(
+            "--accept-account", multiple=True, metavar="ALIAS", help="Accept that the account is another one."
+        ),
+        click.option(
+            "--ignore-orphans", is_flag=True, help="Create although a machine of ours stands unaccounted for."
+        ),
         click.option("--allow-no-stock", is_flag=True, help="Try types that show no stock."),
         click.option("--no-color", is_flag=True, help="No colours."),
         click.option("--input", "_input", type=bool, default=True, hidden=True),

@@ -28,7 +28,7 @@ from brevplan.version import VERSION
 @click.option("--md", is_flag=True, help="Print Markdown, for a pull request.")
 @click.pass_obj
 def plan(
-    terminal: Terminal, out: str | None, detailed_exitcode: bool, json_into: str | None, md: bool, **options: Any
+    terminal: Terminal, /, out: str | None, detailed_exitcode: bool, json_into: str | None, md: bool, **options: Any
 ) -> int:
     """Show what would change, and what it costs. Only reads at the clouds."""
     arguments = PlanArguments(**options)
@@ -44,7 +44,9 @@ async def _plan(terminal: Terminal, request: Request, view: PlanView, out: str |
         view.diagnostics(found.diagnostics.items)
         if out is not None:
             path = Path(terminal.directory, out)
-            content = planfile.build(found, request, VERSION, view.document(found), read(terminal.directory, request).lineage)
+            content = planfile.build(
+                found, request, VERSION, view.document(found), read(terminal.directory, request).lineage
+            )
             planfile.write(path, content)
         view.plan(found)
         if out is not None:

@@ -36,7 +36,7 @@ def show(terminal: Terminal, as_json: bool, no_color: bool, path: str | None) ->
         return 0
     stored = read(terminal.directory, _request(terminal))
     if as_json:
-        from brevplan.render.state_json import state_document  # noqa: PLC0415  # only with -json
+        from brevplan.render.state_json import state_document  # only with -json
 
         terminal.json_line(state_document(stored.records, stored.outputs, schemas))
         return 0
@@ -73,7 +73,9 @@ def output(
     if name not in outputs:
         known = ", ".join(sorted(outputs)) or "none"
         raise failure(
-            "No such output", f'The state has no output "{name}".', hint=suggest(name, outputs) or f"There are: {known}."
+            "No such output",
+            f'The state has no output "{name}".',
+            hint=suggest(name, outputs) or f"There are: {known}.",
         )
     item = outputs[name]
     value = item.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -16,11 +16,15 @@ class Terminal:
     """Answers go to stdout, everything else to stderr; with `-json` everything is a line on stdout."""
 
     def __init__(
-        self, environment: Mapping[str, str], words: Sequence[str], out: IO[str] | None = None, err: IO[str] | None = None
+        self,
+        environment: Mapping[str, str],
+        words: Sequence[str],
+        out: TextIO | None = None,
+        err: TextIO | None = None,
     ) -> None:
         self.environment = environment
-        self.out: IO[str] = out if out is not None else sys.stdout
-        self.err: IO[str] = err if err is not None else sys.stderr
+        self.out: TextIO = out if out is not None else sys.stdout
+        self.err: TextIO = err if err is not None else sys.stderr
         self.chdir = ""
         self.json = False
         flat = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}
@@ -35,7 +39,7 @@ class Terminal:
     def automation(self) -> bool:
         return bool(self.environment.get("BREVPLAN_IN_AUTOMATION"))
 
-    def color(self, stream: IO[str]) -> bool:
+    def color(self, stream: TextIO) -> bool:
         """Colour only on a terminal, unless forced."""
         if self._no_color or self.environment.get("NO_COLOR"):
             return False
@@ -71,12 +75,12 @@ class Terminal:
         """Show messages, errors last, each once."""
         items = sorted(dict.fromkeys(diagnostics), key=lambda item: item.severity is Severity.ERROR)
         if self.json:
-            from brevplan.cli.machine import diagnostic_line  # noqa: PLC0415  # only with -json
+            from brevplan.cli.machine import diagnostic_line  # only with -json
 
             for item in items:
                 self.json_line(diagnostic_line(item))
             return
-        from brevplan.render.diagnostics import render_diagnostic  # noqa: PLC0415  # most runs have none
+        from brevplan.render.diagnostics import render_diagnostic  # most runs have none
 
         for item in items:
             self.err.write(render_diagnostic(item, color=self.color(self.err)) + "\n")

@@ -65,17 +65,19 @@ class PlanView:
         if self.terminal.json:
             return
         if self.markdown:
-            from brevplan.render.markdown import render_markdown  # noqa: PLC0415  # asked for now and then
+            from brevplan.render.markdown import render_markdown  # asked for now and then
 
             self.terminal.line(render_markdown(plan, SCHEMAS))
             return
         color = self.terminal.color(self.terminal.out)
-        self.terminal.lines(render_plan(plan, SCHEMAS, color=color, ascii=_is_ascii(self.terminal), concise=self.concise))
+        self.terminal.lines(
+            render_plan(plan, SCHEMAS, color=color, ascii=_is_ascii(self.terminal), concise=self.concise)
+        )
         self.terminal.out.flush()
 
     def document(self, found: Planned) -> dict[str, Any]:
         """Give the plan's representation for other tools."""
-        from brevplan.render.plan_json import plan_document  # noqa: PLC0415  # only with -out
+        from brevplan.render.plan_json import plan_document  # only with -out
 
         return plan_document(
             found.folded.plan,
@@ -88,7 +90,9 @@ class PlanView:
 
     def saved(self, path: str) -> None:
         if not self.terminal.json:
-            self.terminal.line(f"\nSaved the plan to: {path}\nTo carry out exactly these actions: brevplan apply {path}")
+            self.terminal.line(
+                f"\nSaved the plan to: {path}\nTo carry out exactly these actions: brevplan apply {path}"
+            )
 
     def end(self) -> None:
         self.terminal.flush()
@@ -130,8 +134,7 @@ class PlanView:
         counts = done.result.counts if done.result is not None else Counts()
         sensitive = {name: (value, done.plan.outputs[name].sensitive) for name, value in done.outputs.items()}
         if self.terminal.json:
-            verb = "destroy" if command == "destroy" else "apply"
-            self._line(ui.change_summary(counts, verb, timestamp()))
+            self._line(ui.change_summary(counts, "destroy" if command == "destroy" else "apply", timestamp()))
             if sensitive:
                 self._line(ui.outputs_line(sensitive, timestamp()))
             return

@@ -9,7 +9,9 @@ from typing import Final
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.model import InstanceType
 
-_PATTERN: Final = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 ]*?)(?:-(?P<memory>\d+)GB)?(?::(?P<count>\d+))?\Z", re.IGNORECASE)
+_PATTERN: Final = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9 ]*?)(?:-(?P<memory>\d+)GB)?(?::(?P<count>\d+))?\Z", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

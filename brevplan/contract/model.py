@@ -267,8 +267,7 @@ def matches(instance: Instance, wanted: InstanceFilter) -> bool:
     if not wants_all(wanted.locations) and instance.location not in wanted.locations:
         return False
     return all(
-        tag in instance.tags and (not allowed or instance.tags[tag] in allowed)
-        for tag, allowed in wanted.tags.items()
+        tag in instance.tags and (not allowed or instance.tags[tag] in allowed) for tag, allowed in wanted.tags.items()
     )
 
 

@@ -10,7 +10,9 @@ from brevplan.lang.printing import quote
 
 InstanceKey = int | str | None
 
-_PATTERN = re.compile(r"""(?P<data>data\.)?(?P<kind>[^\W\d][\w-]*)\.(?P<name>[^\W\d][\w-]*)(?:\[(?P<key>\d+|"(?:[^"\\]|\\.)*")\])?\Z""")
+_PATTERN = re.compile(
+    r"""(?P<data>data\.)?(?P<kind>[^\W\d][\w-]*)\.(?P<name>[^\W\d][\w-]*)(?:\[(?P<key>\d+|"(?:[^"\\]|\\.)*")\])?\Z"""
+)
 
 
 @total_ordering
@@ -30,7 +32,7 @@ class Address:
         if found is None:
             raise ValueError(
                 f'"{text}" is not an address: write KIND.NAME, KIND.NAME[0] or KIND.NAME["key"], '
-                'for example instance.web[0]'
+                "for example instance.web[0]"
             )
         key: InstanceKey = None
         if found["key"] is not None:

@@ -403,10 +403,10 @@ class Apply:
         desired = evaluate(declaration, kind.schema, context, address, diagnostics)
         if desired is None:
             raise DiagnosticsError(diagnostics.items)
-        findings = kind.check(desired.attributes, address, self._ability(change.alias))
+        findings = kind.check(desired.attributes, address, self._ability(change.made_at))
         if findings:
             raise StepError("; ".join(f"{item.summary}: {item.detail}" for item in findings))
-        return kind.plan_create(desired.attributes, address, self._ability(change.alias)).after
+        return kind.plan_create(desired.attributes, address, self._ability(change.made_at)).after
 
     def _ability(self, alias: str) -> Ability | None:
         if not alias:
@@ -434,7 +434,9 @@ class Apply:
         if declaration is not None and declaration.lifecycle.postconditions:
             diagnostics = Diagnostics()
             context = self.folded.contexts[address].with_names({"self": Object(shown)})
-            if not check_rules(declaration.lifecycle.postconditions, context, "Postcondition", str(address), diagnostics):
+            if not check_rules(
+                declaration.lifecycle.postconditions, context, "Postcondition", str(address), diagnostics
+            ):
                 raise DiagnosticsError(diagnostics.items)
 
     # the end

@@ -60,7 +60,10 @@ class Change:
     before: Mapping[str, Value] | None
     after: Mapping[str, Value] | None
     alias: str = ""
+    """The provider block of the machine that is there, or of the one to be made."""
     account: str = ""
+    target_alias: str = ""
+    """Where a replacement is made, when that is another provider block than `alias`."""
     deposed: str = ""
     """The ref_id of a machine that is not the address's current one."""
     record_key: str = ""
@@ -85,6 +88,11 @@ class Change:
     price_before: Decimal | None = Decimal(0)
     price_after: Decimal | None = Decimal(0)
     """USD per hour; None when it is not known."""
+
+    @property
+    def made_at(self) -> str:
+        """The provider block where a create of this change happens."""
+        return self.target_alias or self.alias
 
     @property
     def is_replace(self) -> bool:

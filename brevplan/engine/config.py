@@ -136,6 +136,15 @@ class Declaration:
     varies: bool = False
     """Some argument depends on `each` or `count`; else one evaluation serves all instances."""
 
+    def span_of(self, attribute: str) -> Span:
+        """Give the place of an argument, or of the nth block of a name written `ingress[1]`; else of the block."""
+        name, bracket, rest = attribute.partition("[")
+        if bracket:
+            mine = [block for block in self.blocks if block.spec.name == name]
+            position = int(rest.rstrip("]"))
+            return mine[min(position, len(mine) - 1)].span if mine else self.span
+        return self.argument_spans.get(attribute, self.span)
+
     def prepared(self) -> Iterator[Prepared]:
         """Give every expression of the block."""
         yield from self.arguments.values()
@@ -422,7 +431,9 @@ class _Loader:
             return
         if address in self.config.resources:
             first = self.config.resources[address].span
-            self.diagnostics.error("Duplicate resource", f"{address} is declared at {first} already.", block.header_span)
+            self.diagnostics.error(
+                "Duplicate resource", f"{address} is declared at {first} already.", block.header_span
+            )
             return
         body = block.body
         self._check_arguments(body, schema, address)
@@ -762,9 +773,7 @@ class _Loader:
                     hint=suggest(attribute.name, known) or (f"Arguments are: {', '.join(known)}." if known else ""),
                 )
 
-    def _unknown_block(
-        self, block: ast.Block, known: Sequence[str], where: str, schema: Schema | None = None
-    ) -> None:
+    def _unknown_block(self, block: ast.Block, known: Sequence[str], where: str, schema: Schema | None = None) -> None:
         if schema is not None and block.type in schema.attributes:
             self.diagnostics.error(
                 "Argument written as a block", f'"{block.type}" is an argument.', block.header_span,
@@ -834,12 +843,16 @@ class _Loader:
         has = declaration is not None and (declaration.for_each if root == "each" else declaration.count) is not None
         if not has:
             self._undeclared(
-                reference, f'"{root}" has a meaning only in a block with "{meta}".', hint=f"Add {meta} = … to the block."
+                reference,
+                f'"{root}" has a meaning only in a block with "{meta}".',
+                hint=f"Add {meta} = … to the block.",
             )
         elif not isinstance(first, str) or first not in names:
             self._undeclared(reference, f'"{root}" has {" and ".join(names)}.', hint=f"Write: {root}.{names[0]}")
 
-    def _check_resource(self, reference: Reference, steps: tuple[object, ...], kind: str | None, *, is_data: bool) -> None:
+    def _check_resource(
+        self, reference: Reference, steps: tuple[object, ...], kind: str | None, *, is_data: bool
+    ) -> None:
         kinds: Iterable[str] = self.data_kinds if is_data else self.kinds
         shown = "data source" if is_data else "resource"
         if kind is None or kind not in kinds:
@@ -853,7 +866,7 @@ class _Loader:
             return
         name = steps[0] if steps else None
         if not isinstance(name, str):
-            self._undeclared(reference, f'A {shown} is named by two words, as in {kind}.name.')
+            self._undeclared(reference, f"A {shown} is named by two words, as in {kind}.name.")
             return
         address = Address(kind, name, None, is_data)
         if address not in self.config.resources:
@@ -873,9 +886,7 @@ class _Loader:
             return f'A text is written in quotes: "{name}".' if not suggest(name, RESERVED_ROOTS) else ""
         return ""
 
-    def _declared(
-        self, reference: Reference, name: str | None, known: Iterable[str], what: str, shape: str
-    ) -> None:
+    def _declared(self, reference: Reference, name: str | None, known: Iterable[str], what: str, shape: str) -> None:
         names = list(known)
         if name in names:
             return
@@ -905,7 +916,10 @@ def literal_value(node: ast.Expression, diagnostics: Diagnostics) -> Value:
             return Tuple(literal_value(item, diagnostics) for item in node.items)
         case ast.ObjectCons():
             return Object(
-                {str(literal_value(item.key, diagnostics)): literal_value(item.value, diagnostics) for item in node.items}
+                {
+                    str(literal_value(item.key, diagnostics)): literal_value(item.value, diagnostics)
+                    for item in node.items
+                }
             )
     diagnostics.error("Not a literal value", "Neither references nor function calls are allowed here.", node.span)
     return None
@@ -933,7 +947,9 @@ def _root_name(node: ast.Expression) -> str | None:
 def _varies(arguments: Mapping[str, Prepared], blocks: Sequence[NestedBlock], lifecycle: Lifecycle) -> bool:
     expressions = [*arguments.values(), *(item for block in blocks for item in block.arguments.values())]
     expressions += [block.for_each for block in blocks if block.for_each is not None]
-    expressions += [item for item in (lifecycle.prevent_destroy, lifecycle.create_before_destroy, lifecycle.ignore_changes) if item]
+    expressions += [
+        item for item in (lifecycle.prevent_destroy, lifecycle.create_before_destroy, lifecycle.ignore_changes) if item
+    ]
     return any(reference.root in ("each", "count", "self") for item in expressions for reference in item.references)
 
 

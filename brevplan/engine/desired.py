@@ -131,9 +131,7 @@ def _repeated(block: NestedBlock, scope: InstanceScope, diagnostics: Diagnostics
         case _:
             diagnostics.error("Invalid for_each", "A list, set, map or object is needed.", block.for_each.node.span)
             return [None]
-    return [
-        scope.with_names({block.iterator: Object({"key": key, "value": item})}) for key, item in pairs
-    ]
+    return [scope.with_names({block.iterator: Object({"key": key, "value": item})}) for key, item in pairs]
 
 
 def check_rules(

@@ -87,7 +87,9 @@ def _for_each(prepared: Prepared, scope: ModuleScope, diagnostics: Diagnostics, 
         return Expansion("for_each", tuple((str(item), item) for item in value.items))
     shown = "null" if value is None else f"a {friendly(type_of(value))}"
     hint = "Wrap the list in toset(…)." if value is not None else ""
-    diagnostics.error("Invalid for_each", f"A map, an object or a set of texts is needed, not {shown}.", span, hint=hint)
+    diagnostics.error(
+        "Invalid for_each", f"A map, an object or a set of texts is needed, not {shown}.", span, hint=hint
+    )
     return None
 
 

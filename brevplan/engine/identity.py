@@ -10,7 +10,9 @@ from typing import Final
 from brevplan.contract.model import RefId
 from brevplan.engine.address import Address
 
-_REF_ID: Final = re.compile(r"bp-(?P<project>[a-z0-9]+(?:-[a-z0-9]+)*)-(?P<digest>[a-z2-7]{12})-(?P<attempt>[a-z2-7]{6})\Z")
+_REF_ID: Final = re.compile(
+    r"bp-(?P<project>[a-z0-9]+(?:-[a-z0-9]+)*)-(?P<digest>[a-z2-7]{12})-(?P<attempt>[a-z2-7]{6})\Z"
+)
 
 
 def cred_ref_id(project: str) -> str:

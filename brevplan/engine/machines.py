@@ -94,7 +94,15 @@ class Workshop:
     def open_step(self, step: Step) -> OpenStep:
         return OpenStep(
             StepRow(
-                self.run_id, self.plan_id, step.step_id, str(step.address), step.verb.value, "running", self.now(), "", ""
+                self.run_id,
+                self.plan_id,
+                step.step_id,
+                str(step.address),
+                step.verb.value,
+                "running",
+                self.now(),
+                "",
+                "",
             )
         )
 
@@ -121,7 +129,7 @@ class Target:
 
 async def create(shop: Workshop, step: Step, target: Callable[[], Target]) -> Mapping[str, Value]:
     """Make a machine: intent, launch, bound, ready, settled. Gives the actual attributes."""
-    account = shop.accounts[step.change.alias]
+    account = shop.accounts[step.change.made_at]
     shop.touched.add(account.alias)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
@@ -299,9 +307,7 @@ def is_ready(machine: Instance, account: Account) -> bool:
     return machine.status is LifecycleStatus.RUNNING and all(getattr(machine, name, "") for name in addresses)
 
 
-async def wait_ready(
-    shop: Workshop, step: Step, account: Account, machine: Instance, deadline: float
-) -> Instance:
+async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Instance, deadline: float) -> Instance:
     """Wait until the machine runs and has its addresses; not found counts only after the grace window."""
     clock = shop.world.clock
     last_seen = clock.monotonic()
@@ -334,9 +340,7 @@ async def _get(account: Account, cloud_id: str) -> Instance | None:
         return None
 
 
-async def _drop_failed(
-    shop: Workshop, step: Step, account: Account, record: Record, machine: Instance | None
-) -> None:
+async def _drop_failed(shop: Workshop, step: Step, account: Account, record: Record, machine: Instance | None) -> None:
     """End a machine of this very run that was never settled and failed: nobody else will."""
     await shop.committer.commit(SetRole(record.key, Role.DESTROYING))
     await _end(shop, step, account, record.cloud_id, shop.world.clock.monotonic() + DELETE_TIMEOUT)
@@ -418,9 +422,7 @@ async def _power(
 ) -> Instance:
     """Stop or start, again and again from what is seen, until the cloud shows it done."""
     client: Any = account.client
-    call: Callable[[CloudId], Awaitable[None]] = (
-        client.stop_instance if power is Power.STOP else client.start_instance
-    )
+    call: Callable[[CloudId], Awaitable[None]] = client.stop_instance if power is Power.STOP else client.start_instance
     async with shop.slots.slot():
         await account.patience.retried(lambda: call(machine.cloud_id), until=deadline)
     while True:

@@ -71,7 +71,7 @@ async def _look(
     if any(not machine.cloud_id for machine in listed):
         view.unverified = f"the list of {account.alias} is malformed: a machine without an id"
         return view
-    view.machines = {machine.cloud_id: machine for machine in listed}
+    view.machines = {str(machine.cloud_id): machine for machine in listed}
     if not _is_same_account(account, view, records, known, project) and account.alias not in accepted:
         view.unverified = (
             f'the account behind provider "{account.alias}" is another one than before, and shows nothing of ours; '
@@ -152,7 +152,7 @@ async def _outwait(account: Account, view: AccountView, young: list[Record]) -> 
     while waiting and account.clock.monotonic() < end:
         await account.clock.sleep(min(account.traits.instance_poll_s, account.traits.grace_window_s))
         try:
-            listed = {machine.cloud_id: machine for machine in await account.fetch()}
+            listed = {str(machine.cloud_id): machine for machine in await account.fetch()}
         except CloudError as problem:
             for cloud_id in waiting:
                 view.gone.discard(cloud_id)

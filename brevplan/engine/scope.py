@@ -99,7 +99,9 @@ class ModuleScope:
             case "data":
                 return self._resource(Address(_name(steps), _name(steps[1:]), None, True), steps[2:], span, 2)
             case "each" | "count" | "self":
-                raise fault("Reference to something undeclared", f'"{root}" has no meaning here.', span, catchable=False)
+                raise fault(
+                    "Reference to something undeclared", f'"{root}" has no meaning here.', span, catchable=False
+                )
         return self._resource(Address(root, _name(steps)), steps[1:], span, 1)
 
     def _variable(self, name: str) -> Value:

@@ -88,7 +88,9 @@ def unchanged(desired: Value, current: Value, salt: str) -> bool:
         assert isinstance(current, Secret)
         if desired is None:
             return False
-        return is_sealed(desired) and desired == current or current.value == _SEALED_TEXT + digest(desired, salt)
+        if is_sealed(desired):
+            return desired == current
+        return current.value == _SEALED_TEXT + digest(desired, salt)
     if isinstance(desired, Secret):
         return unchanged(desired.value, current, salt)
     if isinstance(current, Secret):

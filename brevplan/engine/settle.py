@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.engine.accounts import Account, Snapshot
-from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role
+from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role, Write
 
 
 class Uncertain(Exception):
@@ -43,7 +44,10 @@ def bound_record(intent: Intent, cloud_id: str, kind: str) -> Record:
 
 
 def bind_found(
-    intents: Iterable[Intent], machines_of: Mapping[str, Iterable[Instance]], records: Iterable[Record], journal: Journal
+    intents: Iterable[Intent],
+    machines_of: Mapping[str, Iterable[Instance]],
+    records: Iterable[Record],
+    journal: Journal,
 ) -> list[Intent]:
     """Bind the open attempts of a dead run whose machine is there; give those whose machine is not.
 
@@ -63,17 +67,10 @@ def bind_found(
             continue
         row = bound_record(intent, found[0].cloud_id, intent.address.kind)
         taken = (intent.workspace, intent.address) in current
-        writes = [PutRecord(_with_role(row, Role.DEPOSED) if taken else row), CloseIntent(intent.ref_id)]
+        writes: list[Write] = [PutRecord(replace(row, role=Role.DEPOSED) if taken else row), CloseIntent(intent.ref_id)]
         current.add((intent.workspace, intent.address))
         journal.transact(writes)
     return left
-
-
-def _with_role(record: Record, role: Role) -> Record:
-    return Record(
-        record.key, record.workspace, record.address, role, record.kind, record.attributes, record.alias,
-        record.account, record.ref_id, record.cloud_id, record.settled, record.seen, record.protected, record.reads,
-    )  # fmt: skip
 
 
 async def look_for(account: Account, ref_id: str) -> Instance | None:
@@ -120,5 +117,3 @@ async def settle(account: Account, intent: Intent) -> Instance | None:
         raise Uncertain(f"the fence failed: {problem}") from None
     # a launch that was on its way while the fence was set shows within one more window
     return await look_for(account, intent.ref_id) if fenced else None
-
-

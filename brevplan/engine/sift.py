@@ -116,5 +116,3 @@ class _Index:
         if address.key is not None:
             found.extend(self._readers.get(address.block, ()))
         return found
-
-

@@ -107,6 +107,8 @@ def _check_rule(rule: Mapping[str, Value], where: str) -> list[Finding]:
         return [Finding(where, "Missing argument", "A rule needs from_port.", "For example: from_port = 443")]
     if isinstance(low, int) and isinstance(high, int) and high < low:
         return [
-            Finding(where, "Invalid port range", f"to_port {high} is below from_port {low}.", "Exchange the two numbers.")
+            Finding(
+                where, "Invalid port range", f"to_port {high} is below from_port {low}.", "Exchange the two numbers."
+            )
         ]
     return []

@@ -54,7 +54,9 @@ from brevplan.lang.values import (
     reveal_deep,
 )
 
-_KEY_KINDS: Final = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,2})(?: .*)?\Z")
+_KEY_KINDS: Final = re.compile(
+    r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,2})(?: .*)?\Z"
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 
 
@@ -69,7 +71,9 @@ def _wrong_public_key(value: Value) -> str:
         raw = base64.b64decode(found[4], validate=True)
     except (binascii.Error, ValueError):
         return "the key's base64 text is damaged"
-    return "" if raw[4 : 4 + len(found[1])].decode("ascii", "replace") == found[1] else "the key is damaged or cut short"
+    return (
+        "" if raw[4 : 4 + len(found[1])].decode("ascii", "replace") == found[1] else "the key is damaged or cut short"
+    )
 
 
 def _wrong_size(value: Value) -> str:
@@ -293,9 +297,7 @@ class InstanceKind:
         self._settle(outcome, wanted, current, ability, address, machine)
         return outcome
 
-    def _is_unchanged(
-        self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability
-    ) -> bool:
+    def _is_unchanged(self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability) -> bool:
         now = current[name]
         if declared is None and name not in _EMPTY and name != "firewall_rules":
             return True  # left to the provider, or computed once and kept
@@ -345,7 +347,7 @@ class InstanceKind:
                 reason = f'it changed and cannot be changed on a living machine (on_change.{policy} = "error")'
                 return AttributeChange(name, Effect.ERROR, reason)
         outcome.notes.append(
-            f"{name} changed; the machine keeps the old one until it is replaced (on_change.{policy} = \"ignore\")"
+            f'{name} changed; the machine keeps the old one until it is replaced (on_change.{policy} = "ignore")'
         )
         return AttributeChange(name, Effect.NOTHING)
 
@@ -373,9 +375,7 @@ class InstanceKind:
         for name in ("public_ip", "private_ip", "hostname"):
             after[name] = Unknown(STRING, f"{address}.{name}")
 
-    def _check_power(
-        self, outcome: Outcome, current: Attributes, ability: Ability, machine: Instance | None
-    ) -> None:
+    def _check_power(self, outcome: Outcome, current: Attributes, ability: Ability, machine: Instance | None) -> None:
         if Capability.STOP_START not in ability.traits.capabilities:
             outcome.blocked = f"{ability.traits.provider} cannot stop and start machines"
             return
@@ -442,7 +442,9 @@ class InstanceKind:
 
 def _declared(desired: Attributes, address: Address) -> dict[str, Value]:
     """Give the arguments as they are compared and stored: defaults filled in, firewalls resolved into rules."""
-    wanted = {name: value for name, value in desired.items() if name != "on_change" and name in InstanceKind.schema.attributes}
+    wanted = {
+        name: value for name, value in desired.items() if name != "on_change" and name in InstanceKind.schema.attributes
+    }
     for name, empty in _EMPTY.items():
         if wanted.get(name) is None:
             wanted[name] = empty
@@ -536,9 +538,7 @@ _REPORTED: Final = {
 }
 
 
-def _not_in_catalogue(
-    type_name: str, location: str, types: Mapping[tuple[str, str], InstanceType]
-) -> Finding:
+def _not_in_catalogue(type_name: str, location: str, types: Mapping[tuple[str, str], InstanceType]) -> Finding:
     names = sorted({name for name, _ in types})
     places = sorted({place for _, place in types})
     if type_name not in names:
@@ -587,7 +587,9 @@ def _check_type(after: Attributes, found: InstanceType, ability: Ability) -> lis
             Finding("power_state", "Cannot be stopped", f"{found.type} cannot be stopped and started at {provider}.")
         )
     if after.get("spot") is True and not found.spot:
-        findings.append(Finding("spot", "No spot machines", f"{found.type} is not offered as spot in {found.location}."))
+        findings.append(
+            Finding("spot", "No spot machines", f"{found.type} is not offered as spot in {found.location}.")
+        )
     image = reveal(after.get("image_id"))
     if isinstance(image, str) and ability.images is not None and image not in ability.images:
         findings.append(

@@ -93,9 +93,7 @@ def effective(firewalls: Iterable[Value]) -> Value:
                     limited = limited or name == "egress"
     if not any(_covers_ssh(rule) for rule in ingress):
         ingress.append(ssh_rule())
-    return Object(
-        {"ingress": Tuple(_ordered(ingress)), "egress": Tuple(_ordered(egress)) if limited else None}
-    )
+    return Object({"ingress": Tuple(_ordered(ingress)), "egress": Tuple(_ordered(egress)) if limited else None})
 
 
 def ssh_rule() -> Object:
@@ -159,7 +157,9 @@ def from_contract(rules: FirewallRules) -> Object:
     return Object(
         {
             "ingress": Tuple(_ordered([_observed_rule(rule) for rule in rules.ingress])),
-            "egress": Tuple(_ordered([_observed_rule(rule) for rule in rules.egress])) if rules.egress is not None else None,
+            "egress": Tuple(_ordered([_observed_rule(rule) for rule in rules.egress]))
+            if rules.egress is not None
+            else None,
         }
     )
 
@@ -173,5 +173,3 @@ def _observed_rule(rule: FirewallRule) -> Object:
             "ip_ranges": List(rule.ip_ranges, STRING) if rule.ip_ranges else None,
         }
     )
-
-

@@ -34,7 +34,7 @@ class Expression(Node):
 class Literal(Expression):
     """A number, `true`, `false`, `null`, or the name of an object key written bare."""
 
-    value: None | bool | int | Fraction | str
+    value: bool | int | Fraction | str | None
 
 
 @dataclass(slots=True)

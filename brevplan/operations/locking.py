@@ -19,15 +19,11 @@ RETRY_EVERY_S = 0.2
 
 
 def new_holder(command: str, world: World) -> Holder:
-    return Holder(
-        secrets.token_hex(8), user_name(), host_name(), os.getpid(), command, rfc3339(world.clock.now())
-    )
+    return Holder(secrets.token_hex(8), user_name(), host_name(), os.getpid(), command, rfc3339(world.clock.now()))
 
 
 @contextmanager
-def locked(
-    state: Path, command: str, world: World, timeout_s: float, tell: Callable[[str], None]
-) -> Iterator[Lock]:
+def locked(state: Path, command: str, world: World, timeout_s: float, tell: Callable[[str], None]) -> Iterator[Lock]:
     """Hold the lock for the block; raise `DiagnosticsError` naming the holder when it cannot be had in time."""
     holder = new_holder(command, world)
     end = time.monotonic() + timeout_s

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, failure
 from brevplan.engine.expand import mode_of
 from brevplan.engine.outputs import evaluate_output, stored_value
@@ -69,8 +68,8 @@ def sensitive_output(directory: Path, name: str, stored: Stored, request: Reques
     files = ProjectFiles(directory)
     _, scope = gather_values(project, request, files, SystemClock().now(), diagnostics, stored.workspace)
     diagnostics.raise_if_errors()
-    for address, declaration in project.config.resources.items():
-        scope.open_block(address, mode_of(declaration))
+    for address, block_ in project.config.resources.items():
+        scope.open_block(address, mode_of(block_))
     for record in stored.records:
         declaration = project.config.resources.get(record.address.block)
         if record.role is not Role.CURRENT or declaration is None:
@@ -88,5 +87,3 @@ def sensitive_output(directory: Path, name: str, stored: Stored, request: Reques
     if isinstance(value, Unknown) or has_unknown(value):
         raise failure("Value not known", f'"{name}" depends on something that the state does not hold.')
     return value
-
-

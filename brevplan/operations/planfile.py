@@ -21,9 +21,9 @@ import msgspec
 
 from brevplan.diagnostics import DiagnosticsError, Source, error, failure
 from brevplan.engine.address import Address
+from brevplan.engine.bench import Options
 from brevplan.engine.change import Action, Change, Mode, Plan
 from brevplan.engine.codec import after_digest, change_digest, decode_plan, decode_value, encode_plan, encode_value
-from brevplan.engine.plan import Options
 from brevplan.engine.ports import StepRow, rfc3339
 from brevplan.lang import ast
 from brevplan.lang.parser import parse
@@ -106,7 +106,10 @@ def build(found: Planned, request: Request, version: str, document: dict[str, An
         str(found.project.config.settings.backend_path),
         salt,
         lineage,
-        tuple(_cut_source(source, body, salt) for source, body in zip(found.project.sources, found.project.bodies, strict=True)),
+        tuple(
+            _cut_source(source, body, salt)
+            for source, body in zip(found.project.sources, found.project.bodies, strict=True)
+        ),
         {name: encode_value(value) for name, value in found.values.items() if not has_secret(value)},
         {name: scrypt(_plain(value), salt) for name, value in found.values.items() if has_secret(value)},
         dict(sorted(found.files.digests.items())),

@@ -1,4 +1,4 @@
-"""Making a plan: everything between the files on disk and a finished fold. Used by plan, apply, destroy and validate."""
+"""Making a plan: everything between the files on disk and a finished fold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from brevplan.contract.model import DEAD, Instance
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, suggest
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address
+from brevplan.engine.bench import EVERYTHING, Inputs, Options
 from brevplan.engine.observed import AccountView, Facts, living
-from brevplan.engine.plan import Folded, Inputs, Needs, Options, fold
+from brevplan.engine.plan import Folded, Needs, fold
 from brevplan.engine.ports import Intent, IntentState, Record, Role, World
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.engine.scope import Context, ModuleScope
@@ -43,7 +44,7 @@ from brevplan.state.store import StateStore
 class Request:
     """What the user asked for, apart from the project itself."""
 
-    options: Options = Options()
+    options: Options = EVERYTHING
     given: tuple[Given, ...] = ()
     workspace: str = ""
     refresh: bool = True
@@ -208,9 +209,7 @@ async def _facts(
     name = project.config.settings.project or memory.project
     views: dict[str, AccountView]
     if request.refresh:
-        views = await observe(
-            accounts.values(), memory.mine, memory.accounts, name, request.accepted_accounts
-        )
+        views = await observe(accounts.values(), memory.mine, memory.accounts, name, request.accepted_accounts)
     else:
         views = {alias: blank_view(account) for alias, account in accounts.items()}
     if writing and store is not None and request.refresh:
@@ -300,7 +299,9 @@ def _check_addresses(
                 continue
             texts = sorted(map(str, known | (blocks if name != "-replace" else set())))
             diagnostics.error(
-                "Unknown address", f"{name}={address}: there is nothing of that name.", hint=suggest(str(address), texts)
+                "Unknown address",
+                f"{name}={address}: there is nothing of that name.",
+                hint=suggest(str(address), texts),
             )
     for ref in sorted(options.reaped):
         if not any(change.deposed == ref for change in folded.plan.changes):
@@ -338,5 +339,3 @@ def parse_addresses(texts: Sequence[str], option: str) -> tuple[Address, ...]:
 
 def directory_of(chdir: str) -> Path:
     return Path(chdir) if chdir else Path()
-
-

@@ -115,5 +115,7 @@ def _explain_planned(config: Config, diagnostics: Diagnostics) -> None:
         chosen = declaration.provider
         if chosen is not None and chosen.text.split(".")[0] in registry.PLANNED:
             diagnostics.error(
-                "Provider not supported yet", f'This version has no provider "{chosen.text.split(".")[0]}".', chosen.span
+                "Provider not supported yet",
+                f'This version has no provider "{chosen.text.split(".")[0]}".',
+                chosen.span,
             )

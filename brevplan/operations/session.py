@@ -57,7 +57,7 @@ def check_recorded_providers(keys: Iterable[str], records: Iterable[Record], dia
         diagnostics.error(
             "Provider of recorded machines is not configured",
             f"{len(rows)} machine{'s' if len(rows) != 1 else ''} ({rows[0].address}"
-            f"{', …' if len(rows) > 1 else ''}) stand at \"{alias}\", and the configuration no longer has it.",
+            f'{", …" if len(rows) > 1 else ""}) stand at "{alias}", and the configuration no longer has it.',
             hint=f"Put the block back ({block}), remove the resources first and apply, and then the block.",
         )
 

@@ -110,5 +110,3 @@ def force_unlock(directory: Path, lock_id: str) -> Unlocked:
             store.raise_epoch()
     lock.force(path)
     return Unlocked(holder)
-
-

@@ -126,9 +126,7 @@ def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagn
     return _Found(value, expression.span, origin)
 
 
-def _from_file(
-    config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics
-) -> None:
+def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics) -> None:
     if shown.endswith(".json"):
         diagnostics.error("JSON syntax not supported yet", f"This version does not read {shown}.")
         return

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.address import Address
 from brevplan.engine.config import Config, Declaration, NestedBlock, literal_value
 from brevplan.engine.kind import AttributeSpec, Schema
 from brevplan.lang.evaluate import Prepared, Reference
@@ -139,11 +138,3 @@ def _name(reference: Reference, length: int) -> str:
     for step in reference.steps[:length]:
         text += f".{step}" if isinstance(step, str) else f"[{print_value(step.value)}]"
     return text
-
-
-def block_address(reference: Reference) -> Address | None:
-    """Give the block that a reference leads to, where it leads to a resource."""
-    names = [step for step in reference.steps if isinstance(step, str)]
-    if reference.root == "data" and len(names) > 1:
-        return Address(names[0], names[1], None, True)
-    return Address(reference.root, names[0]) if names and reference.root not in _PLAIN_ROOTS else None

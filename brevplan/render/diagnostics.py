@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
 
 from brevplan.diagnostics import Diagnostic, Severity, Span
-from brevplan.render.paint import Paint, clean
+from brevplan.render.paint import Paint, cell_width, clean
 
 _TAB: Final = 4
 _HEADER: Final = re.compile(r'([A-Za-z_][\w-]*)((?:[ \t]+(?:"[^"\n]*"|[\w-]+))*)[ \t]*\{')
@@ -89,8 +88,8 @@ def _snippet(d: Diagnostic, bars: _Bars, paint: Paint, width: int) -> list[str]:
     begin, end = _columns(d.span, text, column)
     shown, offset, size = _cut(_hidden(text), begin, end, width - len(label))
     lines = [f"{label}{shown[:offset]}{paint(shown[offset : offset + size], 'bold')}{shown[offset + size :]}"]
-    cells = _cells(shown[offset : offset + size])
-    lines.append(" " * (len(label) + _cells(shown[:offset])) + paint("^" * max(cells, 1), "red", "bold"))
+    cells = cell_width(shown[offset : offset + size])
+    lines.append(" " * (len(label) + cell_width(shown[:offset])) + paint("^" * max(cells, 1), "red", "bold"))
     return [*lines, *_values(d, bars)]
 
 
@@ -102,12 +101,12 @@ def _columns(span: Span, text: str, column: int) -> tuple[int, int]:
 
 def _cut(text: str, begin: int, end: int, room: int) -> tuple[str, int, int]:
     """Give the line as it is drawn, where the marked stretch starts in it and how long it is, within `room` cells."""
-    before, marked, after = (_drawn(part) for part in _tabbed(text, begin, end))
-    if _cells(before) + _cells(marked) + _cells(after) > room:
+    before, marked, after = (clean(part) for part in _tabbed(text, begin, end))
+    if cell_width(before) + cell_width(marked) + cell_width(after) > room:
         half = max(room // 3, 8)
-        before = before if _cells(before) <= half else "..." + before[len(before) - half + 3 :]
-        marked = _fitted(marked, max(room - _cells(before) - 3, 8))
-        after = _fitted(after, max(room - _cells(before) - _cells(marked), 3))
+        before = before if cell_width(before) <= half else "..." + before[len(before) - half + 3 :]
+        marked = _fitted(marked, max(room - cell_width(before) - 3, 8))
+        after = _fitted(after, max(room - cell_width(before) - cell_width(marked), 3))
     return before + marked + after, len(before), len(marked)
 
 
@@ -118,32 +117,18 @@ def _tabbed(text: str, begin: int, end: int) -> tuple[str, str, str]:
         drawn = ""
         for character in part:
             piece = " " * (_TAB - cells % _TAB) if character == "\t" else character
-            cells += _cells(piece)
+            cells += cell_width(piece)
             drawn += piece
         parts.append(drawn)
     return parts[0], parts[1], parts[2]
 
 
-def _drawn(text: str) -> str:
-    return clean(text)
-
-
 def _fitted(text: str, room: int) -> str:
-    if _cells(text) <= room:
+    if cell_width(text) <= room:
         return text
-    while text and _cells(text) > room - 3:
+    while text and cell_width(text) > room - 3:
         text = text[: min(len(text) - 1, room)]
     return text + "..."
-
-
-def _cells(text: str) -> int:
-    """Give the columns that a text takes on a screen: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
 
 
 def _hidden(text: str) -> str:

@@ -14,8 +14,8 @@ from brevplan.render.text import plan_line, render_plan
 LIMIT: Final = 60_000
 """Characters of the folded text: the forges refuse comments of more than about 65,000."""
 
-_SIGNED: Final = re.compile(r"(\s*)(-/\+|\+/-|[-+~▲▼^v])( .*)\Z", re.DOTALL)
-_DIFF_SIGNS: Final = {"+": "+", "-": "-", "~": "!", "-/+": "-", "+/-": "+"}
+_SIGNED: Final = re.compile(r"( +)([-+~▲▼])( .*)\Z", re.DOTALL)
+_REPLACE: Final = ("-/+ ", "+/- ")
 
 
 def render_markdown(plan: Plan, schemas: Mapping[str, Schema], *, title: str = "", limit: int = LIMIT) -> str:
@@ -79,13 +79,13 @@ def _cut(lines: Iterable[str], limit: int) -> tuple[list[str], int]:
 
 
 def as_diff(line: str) -> str:
-    """Move the sign of a line to the margin, where a diff has it."""
+    """Move the sign of a line to the margin, where a diff has it; what changes in place is marked by `!`."""
     found = _SIGNED.match(line)
-    if found is None:
-        # a line of prose or of a value must not be taken for a changed one
-        return line if line[:1] not in ("+", "-", "!", "@") else f" {line}"
-    sign = _DIFF_SIGNS.get(found[2], "!")
-    return f"{sign}{found[1]}{' ' if found[2] in _DIFF_SIGNS and len(found[2]) == 1 else found[2]}{found[3]}"
+    if found is not None:
+        indent, sign, rest = found.groups()
+        return f"{sign}{indent} {rest[1:]}" if sign in "+-" else f"!{indent[1:]}{sign}{rest}"
+    # prose must not be taken for a line that changes
+    return f" {line}" if line.startswith(("+", "-", "!", "@")) and not line.startswith(_REPLACE) else line
 
 
 def _escaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final
 
 _CODES: Final = {
@@ -32,3 +33,13 @@ class Paint:
 def clean(text: str) -> str:
     """Replace what a terminal would obey instead of show; tabs and line ends stay."""
     return text if text.isprintable() else text.translate(_UNSAFE)
+
+
+def cell_width(text: str) -> int:
+    """Count the columns of a screen: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

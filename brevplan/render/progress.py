@@ -29,6 +29,9 @@ WORDS: Final[dict[Verb, tuple[str, str]]] = {
 
 _NAMED: Final = 10
 _ROWS: Final = 15
+_LATEST: Final = 5
+_FLUSH_S: Final = 0.25
+"""How often finished lines move above the rows: each time costs a drawing of all rows."""
 
 
 def elapsed_text(seconds: float) -> str:
@@ -132,12 +135,15 @@ class LiveProgress:
         self._clock = clock
         self._running: dict[tuple[Address, Verb], _Running] = {}
         self._total, self._done, self._failed = total, 0, 0
-        self._plain = PlainProgress(self._print, color=False)
-        self._live: Live | None = Live(
-            console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True
-        )
-        self._is_started = False
+        self._finished: list[str] = []
+        self._flushed = clock()
+        self._plain = PlainProgress(self._finished.append)
         self._turning: Spinner | None = None
+        self._live: Live | None = Live(
+            console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._is_started = False
 
     def __call__(self, event: Event) -> None:
         if self._live is not None and not self._is_started:
@@ -147,12 +153,17 @@ class LiveProgress:
         # what runs has a row; only what ends stays on the screen
         if not isinstance(event, (StepStarted, StepProgress)):
             self._plain(event)
+        if self._finished and self._clock() - self._flushed >= _FLUSH_S:
+            self._flush()
 
     def close(self) -> None:
+        """Take the rows off the screen and leave the lines; a second call does nothing."""
+        self._flush()
         if self._live is not None and self._is_started:
             self._live.stop()
         self._live = None
         self._plain.close()
+        self._flush()
 
     def _note(self, event: Event) -> None:
         match event:
@@ -167,16 +178,19 @@ class LiveProgress:
                 self._done += isinstance(event, StepFinished)
                 self._failed += isinstance(event, StepFailed)
 
-    def _print(self, text: str) -> None:
+    def _flush(self) -> None:
         from rich.text import Text
 
-        self._console.print(Text(text), soft_wrap=True)
+        if self._finished:
+            self._console.print(Text("\n".join(self._finished)), soft_wrap=True)
+            self._finished.clear()
+        self._flushed = self._clock()
 
     def rows(self) -> list[str]:
-        """Give what is on the screen at this moment, the longest running first."""
+        """Give what is on the screen at this moment: what just ended, then what runs, the longest first."""
         now = self._clock()
         oldest = sorted(self._running.items(), key=lambda item: (item[1].began, item[0][0]))
-        rows = []
+        rows = self._finished[-_LATEST:]
         for (address, _), step in oldest[:_ROWS]:
             phase = f" {step.phase}" if step.phase else ""
             rows.append(clean(f"{address}: {WORDS[step.verb][0]}...{phase} [{elapsed_text(now - step.began)}]"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Sequence
 
-from brevplan.render.paint import clean
+from brevplan.render.paint import cell_width, clean
 
 _GAP = "  "
 
@@ -16,16 +15,6 @@ def render_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, ri
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     is_right = [header in right for header in headers]
     return [_line(row, widths, is_right) for row in cells]
-
-
-def cell_width(text: str) -> int:
-    """Count the columns of a screen: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
 
 
 def _cell(value: object) -> str:

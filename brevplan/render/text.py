@@ -198,7 +198,7 @@ class _PlanText:
             return
         yield self.paint("Blocked:", "bold", "red")
         for change in blocked:
-            yield f"  - {address_of(change)}: {clean(change.blocked)}"
+            yield f"  * {address_of(change)}: {clean(change.blocked)}"
         yield ""
 
     def orphans(self) -> Iterator[str]:
@@ -223,11 +223,12 @@ class _PlanText:
                 notes.setdefault(note, []).append(address_of(change))
         if self.plan.mode is not Mode.REFRESH_ONLY:
             for change in self.plan.drift:
-                notes.setdefault(drift_note(change), []).append(address_of(change))
+                note = drift_note(change, self.schemas.get(change.address.kind))
+                notes.setdefault(note, []).append(address_of(change))
         for note, addresses in notes.items():
-            yield f"  - {some(addresses)}: {clean(note)}"
+            yield f"  * {some(addresses)}: {clean(note)}"
         for note in self.plan.notes:
-            yield f"  - {clean(note)}"
+            yield f"  * {clean(note)}"
 
 
 def _nothing_to_do(mode: Mode) -> str:
@@ -245,7 +246,7 @@ def _orphan_lines(orphan: OrphanNote) -> Iterator[str]:
     )
     marked = f", marked as {clean(orphan.address)}" if orphan.address else ""
     target = clean(orphan.address) if orphan.address else "ADDR"
-    yield f"  - {clean(orphan.cloud_id)} ({facts}): {hourly(orphan.hourly)}{marked}"
+    yield f"  * {clean(orphan.cloud_id)} ({facts}): {hourly(orphan.hourly)}{marked}"
     ways = [f"-reap={clean(orphan.ref_id)} destroys it"] if orphan.ref_id else []
     ways += [f"brevplan import {quote(target) if '[' in target else target} {clean(orphan.cloud_id)} keeps it"]
     yield f"    {'; '.join(ways)}; -ignore-orphans goes on beside it"

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from brevplan.diagnostics import Diagnostic
 from brevplan.engine.address import Address
-from brevplan.engine.change import Action, Change, Counts, Mode, OutputChange, Plan, Reason
+from brevplan.engine.change import Action, Change, Counts, OutputChange, Plan, Reason
 from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
 from brevplan.engine.graph import Verb
 from brevplan.lang.values import Value
@@ -18,6 +18,7 @@ from brevplan.render.diagnostics import diagnostic_json
 from brevplan.render.leaves import output_data
 from brevplan.render.progress import event_text
 from brevplan.render.text import plan_line, render_counts
+from brevplan.render.words import address_of
 
 Line = dict[str, Any]
 
@@ -75,13 +76,16 @@ def diagnostic_line(d: Diagnostic, timestamp: str) -> Line:
 
 
 def plan_lines(plan: Plan, timestamp: str) -> Iterator[Line]:
-    """Give drift, planned changes, the summary and the outputs of a plan, in Terraform's order."""
+    """Give drift, planned changes, what stands beside them, the summary and the outputs of a plan."""
     for change in plan.drift:
         yield resource_drift(change, timestamp)
     for change in plan.effective:
         yield planned_change(change, timestamp)
-    operation: Literal["plan", "destroy"] = "destroy" if plan.mode is Mode.DESTROY else "plan"
-    yield change_summary(plan.counts, operation, timestamp, message=plan_line(plan.counts))
+    for change in plan.blocked:
+        yield log_line(f"{address_of(change)}: Blocked: {change.blocked}", timestamp, "warn")
+    for orphan in plan.orphans:
+        yield log_line(f"Nothing accounts for {orphan.cloud_id} ({orphan.ref_id})", timestamp, "warn")
+    yield change_summary(plan.counts, "plan", timestamp, message=plan_line(plan.counts))
     if plan.outputs:
         yield planned_outputs(plan.outputs, timestamp)
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from brevplan.engine.change import POWER_ATTRIBUTES, Action, Change, Power, Reason
+from brevplan.engine.kind import Schema
 from brevplan.lang.printing import print_value, quote
 from brevplan.lang.values import Unknown, Value
 from brevplan.render.body import alike
+from brevplan.render.leaves import mark_sensitive
 from brevplan.render.money import hourly, price_step
 from brevplan.render.paint import clean
 
@@ -110,12 +112,13 @@ def price_of(change: Change) -> str:
     return price_step(before, after) if before != after or (change.imports and after) else ""
 
 
-def drift_note(change: Change) -> str:
+def drift_note(change: Change, schema: Schema | None) -> str:
     """Say in one line what others did to a resource."""
     if change.after is None:
         return "deleted outside of brevplan"
-    before = change.before or {}
-    steps = [f"{name} {_short(before.get(name))} -> {_short(change.after.get(name))}" for name in change.changed]
+    specs = schema.attributes if schema is not None else {}
+    before, after = mark_sensitive(change.before or {}, specs), mark_sensitive(change.after, specs)
+    steps = [f"{name} {_short(before.get(name))} -> {_short(after.get(name))}" for name in change.changed]
     return f"changed outside of brevplan: {', '.join(steps)}"
 
 

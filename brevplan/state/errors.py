@@ -1,11 +1,11 @@
 """What can be wrong with a state file. Each carries what to do next; nothing was changed when one is raised.
 
-    StateError
-    ├── StateForeign     the file is not ours
-    ├── StateTooNew      a newer brevplan wrote it
-    ├── StateDamaged     SQLite cannot read it
-    ├── StateUnusable    it cannot be opened or written: permissions, disk full, I/O
-    └── StateLocked      somebody else is applying
+StateError
+├── StateForeign     the file is not ours
+├── StateTooNew      a newer brevplan wrote it
+├── StateDamaged     SQLite cannot read it
+├── StateUnusable    it cannot be opened or written: permissions, disk full, I/O
+└── StateLocked      somebody else is applying
 """
 
 from __future__ import annotations

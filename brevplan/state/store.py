@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,10 +66,8 @@ class StateStore:
 
     def close(self) -> None:
         """Fold the log into the file, so that the one file is whole, and let go of it."""
-        try:
+        with suppress(sqlite3.Error):  # another process reads: its close will fold the log
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
-            pass  # another process reads: its close will fold the log
         self._connection.close()
 
     # reading
@@ -82,7 +81,12 @@ class StateStore:
         version = self._rows("PRAGMA user_version")[0][0]
         try:
             return Meta(
-                version, values["project"], values["lineage"], int(values["serial"]), int(values["epoch"]), values["salt"]
+                version,
+                values["project"],
+                values["lineage"],
+                int(values["serial"]),
+                int(values["epoch"]),
+                values["salt"],
             )
         except (KeyError, ValueError) as problem:
             raise StateDamaged(f"{self.path}: its table meta lacks {problem}.") from None

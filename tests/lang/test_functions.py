@@ -78,7 +78,7 @@ class MemoryFiles:
         return ["css/main.css", "index.html"] if pattern == "**" else ["index.html"]
 
     def absolute(self, path: str) -> str:
-        return f"/work/{path}"
+        return f"/srv/{path}"
 
     def expand_home(self, path: str) -> str:
         return "/home/user" + path[1:]

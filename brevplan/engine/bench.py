@@ -1,0 +1,177 @@
+"""What the proposals of one fold share: facts, abilities of the accounts, stock already spoken for, orphans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from brevplan.contract.model import Instance
+from brevplan.diagnostics import Diagnostics
+from brevplan.engine.address import Address
+from brevplan.engine.change import Change, Mode
+from brevplan.engine.config import Config, Declaration
+from brevplan.engine.expand import expand
+from brevplan.engine.identity import address_digest
+from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome
+from brevplan.engine.observed import Facts, Orphan
+from brevplan.engine.ports import Record
+from brevplan.engine.scope import ModuleScope
+from brevplan.engine.secrets import unseal
+from brevplan.lang.gate import Environment
+from brevplan.lang.types import ANY
+from brevplan.lang.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks of a plan."""
+
+    mode: Mode = Mode.NORMAL
+    targets: tuple[Address, ...] = ()
+    excludes: tuple[Address, ...] = ()
+    replaced: tuple[Address, ...] = ()
+    reaped: frozenset[str] = frozenset()
+    allow_no_stock: bool = False
+    ignore_orphans: bool = False
+    offline: bool = False
+    """Check only: nothing is known of the clouds, and unknown repetitions stand for one instance."""
+
+
+EVERYTHING = Options()
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What the fold is given beside the configuration and the facts."""
+
+    kinds: Mapping[str, Kind]
+    data_kinds: Mapping[str, DataKind]
+    variables: Mapping[str, Value]
+    environment: Environment
+    options: Options = EVERYTHING
+
+
+class Bench:
+    """The working place of one fold. Everything found out on the way is collected here, and nowhere else."""
+
+    def __init__(self, config: Config, inputs: Inputs, facts: Facts, scope: ModuleScope) -> None:
+        self.config, self.inputs, self.facts, self.scope = config, inputs, facts, scope
+        self.options = inputs.options
+        self.diagnostics = Diagnostics()
+        self.changes: dict[Address, Change] = {}
+        self.drift: list[Change] = []
+        self.needs: set[str] = set()
+        """Accounts whose catalogue is needed before the fold can be finished."""
+        self.protected: set[Address] = set()
+        self.create_first: set[Address] = set()
+        self._abilities: dict[str, Ability] = {}
+        self._launches: Counter[tuple[str, str, str]] = Counter()
+        self._orphans: list[Orphan] | None = None
+
+    def ability(self, alias: str) -> Ability | None:
+        """Say what is known of a provider; None for kinds without one."""
+        if not alias:
+            return None
+        found = self._abilities.get(alias)
+        if found is None:
+            view = self.facts.views[alias]
+            images = self.facts.images.get(alias)
+            found = self._abilities[alias] = Ability(
+                alias,
+                view.spec,
+                view.traits,
+                self.facts.types.get(alias),
+                frozenset(image.id for image in images) if images is not None else None,
+                self.facts.salt,
+            )
+        return found
+
+    def account(self, alias: str) -> str:
+        view = self.facts.views.get(alias)
+        return view.fingerprint if view is not None else ""
+
+    def report(self, findings: list[Finding], declaration: Declaration, address: Address) -> None:
+        for finding in findings:
+            span = finding.span or declaration.span_of(finding.attribute)
+            self.diagnostics.error(finding.summary, finding.detail, span, hint=finding.hint, address=str(address))
+
+    def current(self, kind: Kind, record: Record | None, machine: Instance | None, alias: str) -> dict[str, Value]:
+        """Say what is: the reported attributes as observed, the others as recorded."""
+        current: dict[str, Value] = {}
+        if machine is not None:
+            view = self.facts.views.get(alias)
+            current = kind.observe(machine, view.traits if view is not None else None)
+        if record is None:
+            return current
+        attributes = kind.schema.attributes
+        for name, raw in record.attributes.items():
+            if name not in current:
+                spec = attributes.get(name)
+                current[name] = unseal(raw, spec.type if spec is not None else ANY)
+        if record.settled or machine is None:
+            for name, spec in attributes.items():
+                if spec.stored:
+                    current.setdefault(name, None)
+            for name, block in kind.schema.blocks.items():
+                if block.stored:
+                    current.setdefault(name, None)
+        return current
+
+    # what stands in the way of a launch
+
+    def obstacle(self, outcome: Outcome, alias: str, *, replaces: bool) -> str:
+        """Say why a launch cannot be planned now: no stock, or a machine of ours that nothing accounts for."""
+        if self.options.offline or outcome.launches is None:
+            return ""
+        return self._stock(outcome, alias) or ("" if replaces else self._near_orphan(outcome, alias))
+
+    def _stock(self, outcome: Outcome, alias: str) -> str:
+        if self.options.allow_no_stock or outcome.launches is None:
+            return ""
+        type_, location, stock = outcome.launches
+        key = (self.account(alias), type_, location)
+        self._launches[key] += 1
+        if outcome.unstocked:
+            return f"{type_} shows no stock in {location}; -allow-no-stock tries it all the same"
+        if stock is not None and self._launches[key] > stock:
+            return (
+                f"{type_} shows {stock} left in {location}, and this plan asks for more; "
+                "-allow-no-stock tries it all the same"
+            )
+        return ""
+
+    def _near_orphan(self, outcome: Outcome, alias: str) -> str:
+        if self.options.ignore_orphans or outcome.launches is None:
+            return ""
+        type_, location, _ = outcome.launches
+        account = self.account(alias)
+        for orphan in self.unclaimed():
+            machine = orphan.instance
+            same_place = (machine.instance_type, machine.location) == (type_, location)
+            if same_place and self.account(orphan.alias) == account and machine.ref_id not in self.options.reaped:
+                return (
+                    f"{machine.cloud_id} is ours, of the same type and place, and belongs to no address: "
+                    f"reap it (-reap={machine.ref_id}) or go on beside it (-ignore-orphans)"
+                )
+        return ""
+
+    def unclaimed(self) -> list[Orphan]:
+        """Give the orphans as they can be told before all is planned: no declared address awaits them."""
+        if self._orphans is None:
+            claimed = frozenset(machine.cloud_id for address in self._declared() for machine in self._claims(address))
+            self._orphans = self.facts.orphans(claimed)
+        return self._orphans
+
+    def _claims(self, address: Address) -> list[Instance]:
+        if address in self.facts.records:
+            return []
+        return [machine for _, machine in self.facts.marked(address_digest(self.facts.workspace, address))]
+
+    def _declared(self) -> Iterator[Address]:
+        quiet = Diagnostics()
+        for block, declaration in self.config.resources.items():
+            if not block.is_data and self.inputs.kinds[block.kind].needs_provider:
+                expansion = expand(declaration, self.scope, quiet)
+                for key, _ in expansion.instances if expansion is not None else ():
+                    yield block.instance(key)
