@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def variable_options(command: F) -> F:
-    """Add `-var` and `-var-file`. Both arrive as `given` (see `brevplan.cli.arguments`); they are declared for the help."""
+    """Add `-var` and `-var-file`: declared for the help, they arrive as `given` (see `brevplan.cli.arguments`)."""
     command = click.option("--given", multiple=True, hidden=True)(command)
     command = click.option("--var", "_var", expose_value=False, metavar="NAME=VALUE", help="Set a variable.")(command)
     return click.option("--var-file", expose_value=False, metavar="FILE", help="Read variables from a file.")(command)

@@ -495,7 +495,7 @@ class Apply:
             self._result.outputs[name] = value
             stored[name] = store_output(value, self.facts.salt, sensitive=block.sensitive)
         if stored != dict(self.facts.prior_outputs):
-            await self.committer.commit(PutOutputs(self.facts.workspace, stored))  # type: ignore[arg-type]
+            await self.committer.commit(PutOutputs(self.facts.workspace, stored))
 
 
 def _is_decided(kind: Kind, name: str) -> bool:

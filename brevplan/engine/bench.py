@@ -68,6 +68,7 @@ class Bench:
         self._abilities: dict[str, Ability] = {}
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._orphans: list[Orphan] | None = None
+        self._told: set[tuple[str, str, str]] = set()
 
     def ability(self, alias: str) -> Ability | None:
         """Say what is known of a provider; None for kinds without one."""
@@ -92,8 +93,13 @@ class Bench:
         return view.fingerprint if view is not None else ""
 
     def report(self, findings: list[Finding], declaration: Declaration, address: Address) -> None:
+        """Turn findings into messages; what is wrong with a whole block is told for its first instance only."""
         for finding in findings:
             span = finding.span or declaration.span_of(finding.attribute)
+            told = (finding.summary, finding.detail, str(span))
+            if told in self._told:
+                continue
+            self._told.add(told)
             self.diagnostics.error(finding.summary, finding.detail, span, hint=finding.hint, address=str(address))
 
     def current(self, kind: Kind, record: Record | None, machine: Instance | None, alias: str) -> dict[str, Value]:

@@ -502,7 +502,8 @@ class _Loader:
                 continue
             if spec.single and block.type in seen:
                 self.diagnostics.error(
-                    "Duplicate block", f'At most one "{block.type}" block is allowed; the first is at {seen[block.type].span}.',
+                    "Duplicate block",
+                    f'At most one "{block.type}" block is allowed; the first is at {seen[block.type].span}.',
                     block.header_span,
                 )  # fmt: skip
                 continue

@@ -101,7 +101,7 @@ def _reason(bench: Bench, address: Address) -> Reason:
 
 
 def propose_leftovers(bench: Bench) -> Iterator[Change | Record]:
-    """Plan the end of machines that are no longer their address's current one; a row that is done with is given back."""
+    """Plan the end of machines that are no longer current; a row that is done with is given back."""
     for record in bench.facts.deposed:
         kind = bench.inputs.kinds.get(record.kind)
         if kind is not None:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from brevplan.contract.client import Capability
@@ -158,7 +159,7 @@ async def _launch(
             first: list[Write] = [shop.open_step(step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
             try:
-                machine = await account.patience.once(lambda: account.client.create_instance(request))
+                machine = await account.patience.once(partial(account.client.create_instance, request))
             except CloudError as problem:
                 failure = problem
             else:
@@ -393,12 +394,21 @@ async def update(
 
 def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance | None) -> Record:
     assert machine is not None
-    key = machine.ref_id or f"{account.fingerprint}:{machine.cloud_id}"
     return Record(
-        key, shop.workspace, step.address, Role.CURRENT, goal.kind.name, shop.sealed(goal.kind.observe(machine, account.traits)),
-        account.alias, account.fingerprint, machine.ref_id, machine.cloud_id, settled=False, protected=goal.protected,
+        key=machine.ref_id or f"{account.fingerprint}:{machine.cloud_id}",
+        workspace=shop.workspace,
+        address=step.address,
+        role=Role.CURRENT,
+        kind=goal.kind.name,
+        attributes=shop.sealed(goal.kind.observe(machine, account.traits)),
+        alias=account.alias,
+        account=account.fingerprint,
+        ref_id=machine.ref_id,
+        cloud_id=machine.cloud_id,
+        settled=False,
+        protected=goal.protected,
         reads=goal.reads,
-    )  # fmt: skip
+    )
 
 
 async def _must_get(account: Account, cloud_id: str) -> Instance:

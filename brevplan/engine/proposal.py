@@ -20,7 +20,7 @@ from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import unchanged, unseal
 from brevplan.lang.evaluate import EvaluationError
-from brevplan.lang.values import Mapping_, Object, Sequence_, Value
+from brevplan.lang.values import Mapping_, Object, Sequence_, Unknown, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,19 @@ def _outcome_of_create(bench: Bench, subject: Subject, desired: Desired) -> Outc
         outcome = subject.kind.plan_create(desired.attributes, subject.address, bench.ability(subject.alias))
     except NeedsCatalogue as need:
         bench.needs.add(need.alias)
-        return Outcome(dict(desired.attributes))
+        return Outcome(_preliminary(subject, desired))
     bench.report(outcome.findings, subject.declaration, subject.address)
     return outcome
+
+
+def _preliminary(subject: Subject, desired: Desired) -> dict[str, Value]:
+    """Give what can be said of a new instance without a catalogue: the arguments, and nothing of the rest."""
+    unknown: dict[str, Value] = {
+        name: Unknown(spec.type, f"{subject.address}.{name}")
+        for name, spec in subject.kind.schema.attributes.items()
+        if spec.computed and desired.attributes.get(name) is None
+    }
+    return {**desired.attributes, **unknown}
 
 
 # what is there already

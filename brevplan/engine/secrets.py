@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
@@ -17,13 +18,14 @@ from brevplan.lang.values import (
     Unknown,
     Value,
     from_python,
-    has_secret,
     reveal_deep,
     same,
     to_python,
 )
 
 SEALED_KEY: Final = "$digest"
+NUMBER_KEY: Final = "$number"
+"""Marks a fraction that a JSON number would round: written as numerator/denominator."""
 _SEALED_TEXT: Final = "\x00sealed:"
 _JSON = msgspec.json.Encoder(order="deterministic")
 
@@ -41,8 +43,9 @@ def seal(value: Value, salt: str) -> Any:
         if isinstance(inner, str) and inner.startswith(_SEALED_TEXT):
             return {SEALED_KEY: inner.removeprefix(_SEALED_TEXT)}
         return {SEALED_KEY: digest(inner, salt)} if not isinstance(inner, Unknown) else None
-    if not has_secret(value):
-        return to_python(value)
+    if isinstance(value, Fraction):
+        short = float(value)
+        return short if from_python(short) == value else {NUMBER_KEY: f"{value.numerator}/{value.denominator}"}
     if isinstance(value, Mapping_):
         return {name: seal(item, salt) for name, item in value.items.items()}
     if isinstance(value, Sequence_):
@@ -53,10 +56,10 @@ def seal(value: Value, salt: str) -> Any:
 def unseal(data: Any, type_: Type) -> Value:
     """Make a value of JSON data from the state; a digest becomes a secret that only `unchanged` can compare."""
     if data is None or data.__class__ in (str, bool, int):
-        return data  # type: ignore[no-any-return]
+        return data
     if isinstance(data, dict) and data.keys() == {SEALED_KEY}:
         return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
-    value = from_python(_unsealed(data))
+    value = from_python(_plain(data))
     try:
         return convert(value, type_)
     except ConversionError:
@@ -64,13 +67,16 @@ def unseal(data: Any, type_: Type) -> Value:
         return value
 
 
-def _unsealed(data: Any) -> Any:
+def _plain(data: Any) -> Any:
+    """Undo the marks of `seal` at every depth."""
     if isinstance(data, dict):
         if data.keys() == {SEALED_KEY}:
             return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
-        return {name: _unsealed(item) for name, item in data.items()}
+        if data.keys() == {NUMBER_KEY}:
+            return Fraction(data[NUMBER_KEY])
+        return {name: _plain(item) for name, item in data.items()}
     if isinstance(data, list):
-        return [_unsealed(item) for item in data]
+        return [_plain(item) for item in data]
     return data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -39,6 +39,7 @@ from brevplan.engine.kind import (
 from brevplan.engine.secrets import unchanged
 from brevplan.kinds.rules import effective, from_contract, to_contract
 from brevplan.lang.convert import to_string
+from brevplan.lang.numbers import round512
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType
 from brevplan.lang.values import (
     List,
@@ -364,7 +365,7 @@ class InstanceKind:
                 self._check_power(outcome, current, ability, machine)
         if wanted.get("power_state") is None and current.get("power_state") == "stopped":
             outcome.notes.append(
-                f"it is stopped, and power_state is not declared: left as it is, at {_shown_price(current)} when running"
+                f"it is stopped, and power_state is not declared: left as it is; {_shown_price(current)} when running"
             )
         if current.get("status") == LifecycleStatus.FAILED.value:
             outcome.notes.append(f"it has failed; -replace={address} makes a new one")
@@ -491,7 +492,7 @@ def _texts(value: Value) -> dict[str, str]:
 
 
 def _price(amount: Decimal) -> Value:
-    return from_python(Fraction(amount))
+    return round512(Fraction(amount))
 
 
 def _power_of(status: LifecycleStatus) -> str:
@@ -522,7 +523,7 @@ def _shown_price(current: Attributes) -> str:
     return f"${float(price):.2f}/hr" if isinstance(price, (int, Fraction)) else "an unknown price"
 
 
-_REPORTED: Final = {
+_REPORTED: Final[Mapping[str, Callable[[Instance], Value]]] = {
     "instance_type": lambda machine: machine.instance_type,
     "location": lambda machine: machine.location,
     "sub_location": lambda machine: machine.sub_location,

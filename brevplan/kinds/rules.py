@@ -1,30 +1,90 @@
-"""Firewall rules as attributes: the form that plans show and compare, and its way to the contract and back."""
+"""Firewall rules as a machine has them: lines such as `tcp 443 from anywhere`, easy to read, to compare and to diff."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from brevplan.contract.model import FirewallRule, FirewallRules
 from brevplan.lang.types import STRING
-from brevplan.lang.values import List, Mapping_, Object, Sequence_, Tuple, Unknown, Value, has_unknown, reveal
+from brevplan.lang.values import List, Mapping_, Object, Sequence_, Unknown, Value, has_unknown, reveal, reveal_deep
 
-ANYWHERE: Final = ("0.0.0.0/0", "::/0")
+ANYWHERE: Final = "anywhere"
+EVERYTHING: Final = frozenset({"0.0.0.0/0", "::/0"})
 PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 SSH_PORT: Final = 22
 
+_LINE: Final = re.compile(r"(tcp\+udp|tcp|udp) (\d+)(?:-(\d+))? (?:from|to) (.+)\Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rule:
+    """Ports `low` to `high`, both included, for one direction. No ranges mean anywhere; an empty protocol both."""
+
+    low: int
+    high: int
+    protocol: str = ""
+    ranges: tuple[str, ...] = ()
+
+    @classmethod
+    def declared(cls, block: Mapping[str, Value]) -> Rule:
+        """Read an `ingress` or `egress` block whose values are known and valid."""
+        low = block["from_port"]
+        high = block.get("to_port")
+        assert isinstance(low, int)
+        return cls(
+            low,
+            high if isinstance(high, int) else low,
+            str(block.get("protocol") or ""),
+            expand_ranges(block.get("ip_ranges")),
+        )
+
+    @classmethod
+    def parse(cls, line: str) -> Rule:
+        """Read what `line` wrote; raise `ValueError` for anything else."""
+        found = _LINE.match(line)
+        if found is None:
+            raise ValueError(f'"{line}" is not a firewall rule')
+        ranges = () if found[4] == ANYWHERE else tuple(found[4].split(", "))
+        low = int(found[2])
+        return cls(low, int(found[3] or low), "" if "+" in found[1] else found[1], ranges)
+
+    @classmethod
+    def observed(cls, rule: FirewallRule) -> Rule:
+        return cls(rule.from_port, rule.to_port, rule.protocol, _normal(rule.ip_ranges))
+
+    def line(self, direction: str) -> str:
+        """Write the rule; `direction` is `from` for ingress and `to` for egress."""
+        ports = str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+        return f"{self.protocol or 'tcp+udp'} {ports} {direction} {', '.join(self.ranges) or ANYWHERE}"
+
+    def contract(self) -> FirewallRule:
+        return FirewallRule(from_port=self.low, to_port=self.high, ip_ranges=self.ranges, protocol=self.protocol)
+
+    @property
+    def covers_ssh(self) -> bool:
+        return self.protocol in ("", "tcp") and self.low <= SSH_PORT <= self.high
+
+
+SSH: Final = Rule(SSH_PORT, SSH_PORT, "tcp")
+
 
 def expand_ranges(value: Value) -> tuple[str, ...]:
-    """Give the address ranges of a rule, `private` spelled out, none at all meaning anywhere; sorted."""
-    value = reveal(value)
-    if value is None:
-        return ANYWHERE
-    texts = [value] if isinstance(value, str) else [item for item in value.items if isinstance(item, str)]  # type: ignore[union-attr]
+    """Give the address ranges of a rule, `private` spelled out; none at all for anywhere."""
+    value = reveal_deep(value)
+    texts = [value] if isinstance(value, str) else list(value.items) if isinstance(value, Sequence_) else []
     found: list[str] = []
     for text in texts:
-        found.extend(PRIVATE if text == "private" else (str(ipaddress.ip_network(text, strict=False)),))
-    return tuple(sorted(set(found))) or ANYWHERE
+        found.extend(PRIVATE if text == "private" else (str(text),))
+    return _normal(found)
+
+
+def _normal(ranges: Iterable[str]) -> tuple[str, ...]:
+    plain = {str(ipaddress.ip_network(text, strict=False)) for text in ranges}
+    return () if plain >= EVERYTHING else tuple(sorted(plain))
 
 
 def wrong_ranges(value: Value) -> str:
@@ -59,117 +119,55 @@ def wrong_port(value: Value) -> str:
     return ""
 
 
-def rule_object(rule: Mapping[str, Value]) -> Object:
-    """Give a rule in the one form that is compared: every field there, ranges spelled out."""
-    from_port = rule.get("from_port")
-    to_port = rule.get("to_port")
-    ranges = rule.get("ip_ranges")
+def effective(firewalls: Iterable[Value]) -> Value:
+    """Give the rules that a machine listing these firewalls has: theirs, and SSH where none of them covers it."""
+    ingress: set[Rule] = set()
+    egress: set[Rule] = set()
+    for firewall in firewalls:
+        value = reveal(firewall)
+        if not isinstance(value, Mapping_) or has_unknown(value):
+            return Unknown(because="firewalls")
+        ingress.update(_declared(value, "ingress"))
+        egress.update(_declared(value, "egress"))
+    if not any(rule.covers_ssh for rule in ingress):
+        ingress.add(SSH)
+    return _object(ingress, egress or None)
+
+
+def _declared(firewall: Mapping_, name: str) -> Iterable[Rule]:
+    blocks = reveal(firewall.items.get(name))
+    for block in blocks.items if isinstance(blocks, Sequence_) else ():
+        bare = reveal_deep(block)
+        if isinstance(bare, Mapping_):
+            yield Rule.declared(bare.items)
+
+
+def _object(ingress: Iterable[Rule], egress: Iterable[Rule] | None) -> Object:
     return Object(
         {
-            "protocol": rule.get("protocol") or "",
-            "from_port": from_port,
-            "to_port": from_port if to_port is None else to_port,
-            "ip_ranges": ranges if has_unknown(ranges) else List(expand_ranges(ranges), STRING),
+            "ingress": List([rule.line("from") for rule in sorted(ingress)], STRING),
+            "egress": List([rule.line("to") for rule in sorted(egress)], STRING) if egress is not None else None,
         }
     )
 
 
-def effective(firewalls: Iterable[Value]) -> Value:
-    """Give the rules that a machine listing these firewalls has: theirs, and SSH where none of them covers it."""
-    ingress: list[Value] = []
-    egress: list[Value] = []
-    limited = False
-    for firewall in firewalls:
-        value = reveal(firewall)
-        if not isinstance(value, Mapping_):
-            return Unknown(because="firewalls")
-        for name, target in (("ingress", ingress), ("egress", egress)):
-            rules = reveal(value.items.get(name))
-            if isinstance(rules, Unknown):
-                return Unknown(because="firewalls")
-            for rule in rules.items if isinstance(rules, Sequence_) else ():
-                if isinstance(rule, Mapping_):
-                    target.append(rule_object(rule.items))
-                    limited = limited or name == "egress"
-    if not any(_covers_ssh(rule) for rule in ingress):
-        ingress.append(ssh_rule())
-    return Object({"ingress": Tuple(_ordered(ingress)), "egress": Tuple(_ordered(egress)) if limited else None})
-
-
-def ssh_rule() -> Object:
-    return rule_object({"protocol": "tcp", "from_port": SSH_PORT, "to_port": SSH_PORT})
-
-
-def _covers_ssh(rule: Value) -> bool:
-    assert isinstance(rule, Object)
-    low, high = rule["from_port"], rule["to_port"]
-    if not isinstance(low, int) or not isinstance(high, int):
-        return False
-    return rule["protocol"] in ("", "tcp") and low <= SSH_PORT <= high
-
-
-def _ordered(rules: list[Value]) -> list[Value]:
-    unique: dict[str, Value] = {}
-    for rule in rules:
-        unique.setdefault(repr(rule), rule)
-    return sorted(unique.values(), key=_rule_order)
-
-
-def _rule_order(rule: Value) -> tuple[str, ...]:
-    assert isinstance(rule, Object)
-    low, high = rule["from_port"], rule["to_port"]
-    numbers = tuple(f"{port:05d}" if isinstance(port, int) else "~" for port in (low, high))
-    return (*numbers, str(rule["protocol"]), repr(rule["ip_ranges"]))
-
-
 def to_contract(value: Value) -> FirewallRules:
-    """Give known rules in the contract's form."""
-    value = reveal(value)
-    if not isinstance(value, Mapping_):
-        return FirewallRules(ingress=(FirewallRule(from_port=SSH_PORT, to_port=SSH_PORT, protocol="tcp"),))
-    egress = value.items.get("egress")
+    """Give known rules in the contract's form; none at all leave SSH open."""
+    bare = reveal_deep(value)
+    if not isinstance(bare, Mapping_):
+        return FirewallRules(ingress=(SSH.contract(),))
+    egress = bare.items.get("egress")
     return FirewallRules(
-        ingress=tuple(map(_contract_rule, _items(value.items.get("ingress")))),
-        egress=tuple(map(_contract_rule, _items(egress))) if egress is not None else None,
+        ingress=_rules(bare.items.get("ingress")), egress=_rules(egress) if egress is not None else None
     )
 
 
-def _items(value: Value) -> tuple[Value, ...]:
-    return value.items if isinstance(value, Sequence_) else ()
-
-
-def _contract_rule(rule: Value) -> FirewallRule:
-    assert isinstance(rule, Mapping_)
-    ranges = tuple(str(item) for item in _items(rule.items["ip_ranges"]))
-    from_port, to_port = rule.items["from_port"], rule.items["to_port"]
-    assert isinstance(from_port, int)
-    assert isinstance(to_port, int)
-    return FirewallRule(
-        from_port=from_port,
-        to_port=to_port,
-        ip_ranges=() if ranges == ANYWHERE else ranges,
-        protocol=str(rule.items["protocol"] or ""),
-    )
+def _rules(lines: Value) -> tuple[FirewallRule, ...]:
+    return tuple(Rule.parse(str(line)).contract() for line in (lines.items if isinstance(lines, Sequence_) else ()))
 
 
 def from_contract(rules: FirewallRules) -> Object:
     """Give the rules that a provider reports in the form that is compared."""
-    return Object(
-        {
-            "ingress": Tuple(_ordered([_observed_rule(rule) for rule in rules.ingress])),
-            "egress": Tuple(_ordered([_observed_rule(rule) for rule in rules.egress]))
-            if rules.egress is not None
-            else None,
-        }
-    )
-
-
-def _observed_rule(rule: FirewallRule) -> Object:
-    return rule_object(
-        {
-            "protocol": rule.protocol,
-            "from_port": rule.from_port,
-            "to_port": rule.to_port,
-            "ip_ranges": List(rule.ip_ranges, STRING) if rule.ip_ranges else None,
-        }
+    return _object(
+        map(Rule.observed, rules.ingress), map(Rule.observed, rules.egress) if rules.egress is not None else None
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from brevplan.lang.numbers import format_number, parse_number
+from brevplan.lang.printing import quote
 from brevplan.lang.types import (
     ANY,
     BOOL,
@@ -69,7 +70,7 @@ def convert(value: Value, target: Type) -> Value:
         return value
     match value:
         case Secret():
-            return Secret(convert(value.value, target))
+            return _convert_secret(value, target)
         case Unknown():
             return _convert_unknown(value, target)
     match target:
@@ -87,20 +88,45 @@ def convert(value: Value, target: Type) -> Value:
             return value
 
 
-def _mismatch(value: Value, target: Type) -> ConversionError:
-    wanted = friendly(target)
-    article = "an" if wanted[0] in "aeiou" else "a"
-    got = friendly(type_of(value))
-    return ConversionError(f"{article} {wanted} is required, not {got}")
+def _mismatch(given: Type, target: Type) -> ConversionError:
+    return ConversionError(f"{_wanted(target)} is required, not {friendly(given)}")
+
+
+def _wanted(target: Type) -> str:
+    word = friendly(target)
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _convert_secret(value: Secret, target: Type) -> Value:
+    try:
+        return Secret(convert(value.value, target))
+    except ConversionError:
+        # the reason and the path may hold what must not be shown
+        raise ConversionError(f"{_wanted(target)} is required, and the sensitive value is not one") from None
 
 
 def _convert_unknown(value: Unknown, target: Type) -> Value:
+    """Give the unknown of the target type; refuse what no value of the source type can become."""
     source = value.type
-    if source is not ANY and not isinstance(target, AnyType) and unify_two(source, target) is None:
-        loose = isinstance(source, Primitive) and isinstance(target, Primitive)
-        if not loose and type(source) is not type(target) and not _structural(source, target):
-            raise ConversionError(f"a {friendly(target)} is required, not {friendly(source)}")
+    if isinstance(source, TupleType) and not isinstance(target, Primitive):
+        stand_in = convert(Tuple([Unknown(element) for element in source.elements]), target)
+        return Unknown(_type_once_known(stand_in, target), value.because, not_null=value.not_null)
+    if isinstance(source, ObjectType) and not isinstance(target, Primitive) and not source.optional:
+        stand_in = convert(Object({name: Unknown(type_) for name, type_ in source.attributes.items()}), target)
+        return Unknown(_type_once_known(stand_in, target), value.because, not_null=value.not_null)
+    if source is not ANY and not _may_become(source, target):
+        raise _mismatch(source, target)
     return Unknown(_settle_unknown(source, target), value.because, not_null=value.not_null)
+
+
+def _type_once_known(stand_in: Value, target: Type) -> Type:
+    return target if isinstance(target, ObjectType) else type_of(stand_in)
+
+
+def _may_become(source: Type, target: Type) -> bool:
+    if isinstance(source, Primitive) and isinstance(target, Primitive):
+        return source == target or STRING in (source, target)
+    return _structural(source, target)
 
 
 def _settle_unknown(source: Type, target: Type) -> Type:
@@ -143,7 +169,7 @@ def _to_primitive(value: Value, target: Type) -> Value:
             if value in ("false", "0"):
                 return False
             raise ConversionError(f'a bool is required: true or false, not "{_short(value)}"')
-    raise _mismatch(value, target)
+    raise _mismatch(type_of(value), target)
 
 
 def to_string(value: Value) -> str:
@@ -154,7 +180,7 @@ def to_string(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, Fraction, float)):
         return format_number(value)
-    raise _mismatch(value, STRING)
+    raise _mismatch(type_of(value), STRING)
 
 
 def _short(text: str) -> str:
@@ -163,7 +189,7 @@ def _short(text: str) -> str:
 
 def _to_sequence(value: Value, target: ListType | SetType) -> Value:
     if not isinstance(value, Sequence_):
-        raise _mismatch(value, target)
+        raise _mismatch(type_of(value), target)
     make = List if isinstance(target, ListType) else Set
     if type(value) is make and getattr(value, "element", None) == target.element:
         return value
@@ -223,7 +249,7 @@ def _unknown_instead(value: Sequence_ | Mapping_, type_: Type, cause: Value) -> 
 
 def _to_map(value: Value, target: MapType) -> Value:
     if not isinstance(value, Mapping_):
-        raise _mismatch(value, target)
+        raise _mismatch(type_of(value), target)
     if isinstance(value, Map) and value.element == target.element:
         return value
     open_ = _open_unknown(value, target.element)
@@ -238,13 +264,13 @@ def _to_map(value: Value, target: MapType) -> Value:
         try:
             items[name] = convert(item, element)
         except ConversionError as problem:
-            raise problem.under(f'["{name}"]') from None
+            raise problem.under(f"[{quote(name)}]") from None
     return Map(items, element)
 
 
 def _to_tuple(value: Value, target: TupleType) -> Value:
     if not isinstance(value, Sequence_) or isinstance(value, Set):
-        raise _mismatch(value, target)
+        raise _mismatch(type_of(value), target)
     if len(value.items) != len(target.elements):
         raise ConversionError(f"a tuple of {len(target.elements)} elements is required, not of {len(value.items)}")
     items = []
@@ -258,14 +284,15 @@ def _to_tuple(value: Value, target: TupleType) -> Value:
 
 def _to_object(value: Value, target: ObjectType) -> Value:
     if not isinstance(value, Mapping_):
-        raise _mismatch(value, target)
+        raise _mismatch(type_of(value), target)
     items: dict[str, Value] = {}
     for name, type_ in target.attributes.items():
         item = value.items.get(name)
         if name not in value.items and name not in target.optional:
             raise ConversionError(f'attribute "{name}" is required')
-        if item is None and name in target.defaults:
-            item = target.defaults[name]  # type: ignore[assignment]  # defaults are values
+        if name in target.defaults and reveal(item) is None:
+            default: Value = target.defaults[name]  # type: ignore[assignment]  # defaults are values
+            item = default if item is None else Secret(default)
         try:
             items[name] = convert(item, type_)
         except ConversionError as problem:
@@ -275,53 +302,59 @@ def _to_object(value: Value, target: ObjectType) -> Value:
 
 def unify(types: Iterable[Type]) -> Type | None:
     """Find the one type that values of all these types convert to, or None. No types give `any`."""
-    result: Type = ANY
+    distinct: list[Type] = []
     for type_ in types:
-        found = unify_two(result, type_)
-        if found is None:
-            return None
-        result = found
-    return result
-
-
-def unify_two(left: Type, right: Type) -> Type | None:
-    if left == right or isinstance(right, AnyType):
-        return left
-    if isinstance(left, AnyType):
-        return right
-    if isinstance(left, Primitive) and isinstance(right, Primitive):
-        return STRING if STRING in (left, right) else None
-    if isinstance(left, TupleType) and isinstance(right, TupleType) and len(left.elements) == len(right.elements):
-        pairs = [unify_two(a, b) for a, b in zip(left.elements, right.elements, strict=True)]
-        if all(pair is not None for pair in pairs):
-            return TupleType(tuple(pair for pair in pairs if pair is not None))
-    if isinstance(left, (ListType, SetType, TupleType)) and isinstance(right, (ListType, SetType, TupleType)):
-        return _unify_sequences(left, right)
-    if isinstance(left, (MapType, ObjectType)) and isinstance(right, (MapType, ObjectType)):
-        return _unify_mappings(left, right)
+        if type_ is not ANY and type_ not in distinct:
+            distinct.append(type_)
+    if len(distinct) < 2:
+        return distinct[0] if distinct else ANY
+    if all(isinstance(type_, Primitive) for type_ in distinct):
+        return STRING if STRING in distinct else None
+    if all(isinstance(type_, (ListType, SetType, TupleType)) for type_ in distinct):
+        return _unify_tuples(distinct) or _unify_sequences(distinct)
+    if all(isinstance(type_, (MapType, ObjectType)) for type_ in distinct):
+        return _unify_objects(distinct) or _unify_mappings(distinct)
     return None
 
 
-def _unify_sequences(left: Type, right: Type) -> Type | None:
-    element = unify([*_elements(left), *_elements(right)])
+def unify_two(left: Type, right: Type) -> Type | None:
+    return unify((left, right))
+
+
+def _unify_tuples(types: Sequence[Type]) -> Type | None:
+    """Unify tuples of one length element by element."""
+    tuples = [type_.elements for type_ in types if isinstance(type_, TupleType)]
+    if len(tuples) < len(types) or len(set(map(len, tuples))) > 1:
+        return None
+    merged = [unify(column) for column in zip(*tuples, strict=True)]
+    elements = tuple(type_ for type_ in merged if type_ is not None)
+    return TupleType(elements) if len(elements) == len(merged) else None
+
+
+def _unify_sequences(types: Sequence[Type]) -> Type | None:
+    element = unify(element for type_ in types for element in _elements(type_))
     if element is None:
         return None
-    if isinstance(left, SetType) or isinstance(right, SetType):
-        # a set stays a set only beside another set or a tuple
-        return None if ListType in (type(left), type(right)) else SetType(element)
-    return ListType(element)
+    # a set stays a set only beside other sets and tuples
+    is_set = any(isinstance(type_, SetType) for type_ in types) and not any(
+        isinstance(type_, ListType) for type_ in types
+    )
+    return SetType(element) if is_set else ListType(element)
 
 
-def _unify_mappings(left: MapType | ObjectType, right: MapType | ObjectType) -> Type | None:
-    if (
-        isinstance(left, ObjectType)
-        and isinstance(right, ObjectType)
-        and left.attributes.keys() == right.attributes.keys()
-    ):
-        merged = {name: unify_two(type_, right.attributes[name]) for name, type_ in left.attributes.items()}
-        if all(type_ is not None for type_ in merged.values()):
-            return ObjectType({name: type_ for name, type_ in merged.items() if type_ is not None})
-    element = unify([*_elements(left), *_elements(right)])
+def _unify_objects(types: Sequence[Type]) -> Type | None:
+    """Unify objects of the same attribute names attribute by attribute."""
+    objects = [type_.attributes for type_ in types if isinstance(type_, ObjectType)]
+    names = objects[0].keys() if objects else frozenset[str]()
+    if len(objects) < len(types) or any(attributes.keys() != names for attributes in objects):
+        return None
+    merged = {name: unify(attributes[name] for attributes in objects) for name in names}
+    known = {name: type_ for name, type_ in merged.items() if type_ is not None}
+    return ObjectType(known) if len(known) == len(merged) else None
+
+
+def _unify_mappings(types: Sequence[Type]) -> Type | None:
+    element = unify(element for type_ in types for element in _elements(type_))
     return None if element is None else MapType(element)
 
 
@@ -343,4 +376,4 @@ def unify_values(values: Sequence[Value]) -> list[Value]:
     if target is None:
         names = " and ".join(sorted({friendly(type_of(value)) for value in values}))
         raise ConversionError(f"the values must have one type in common, and {names} have none")
-    return [value if isinstance(value, Unknown) and value.type == target else convert(value, target) for value in values]
+    return [convert(value, target) for value in values]

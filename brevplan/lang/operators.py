@@ -10,14 +10,16 @@ import math
 import operator
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any, Final
 
-from brevplan.lang.convert import ConversionError, convert, to_string
-from brevplan.lang.numbers import round512
+from brevplan.lang.convert import ConversionError, convert
+from brevplan.lang.numbers import MANTISSA_BITS, format_number, round512
 from brevplan.lang.types import (
     ANY,
     BOOL,
     NUMBER,
     STRING,
+    AnyType,
     ListType,
     MapType,
     ObjectType,
@@ -28,19 +30,25 @@ from brevplan.lang.types import (
 )
 from brevplan.lang.values import (
     List,
+    Map,
     Mapping_,
     Number,
     Object,
     Secret,
     Sequence_,
     Set,
+    Tuple,
     Unknown,
     Value,
-    has_unknown,
+    equality,
+    first_unknown,
+    has_secret,
     reveal,
-    same,
     type_of,
 )
+
+_MAX_BITS: Final = 200_000
+"""How large a result may grow: about three times the longest literal. Squaring a few times would fill the memory."""
 
 
 class OperationError(Exception):
@@ -55,32 +63,38 @@ class OperationError(Exception):
 
 def binary(symbol: str, left: Value, right: Value) -> Value:
     """Apply a binary operator other than `&&` and `||`, which decide for themselves what they evaluate."""
-    if left.__class__ is Secret or right.__class__ is Secret:
-        return Secret(binary(symbol, reveal(left), reveal(right)))
     if symbol == "==":
         return _equal(left, right)
     if symbol == "!=":
-        result = _equal(left, right)
-        return result if not isinstance(result, bool) else not result
-    a, b = _operand(symbol, "left", left), _operand(symbol, "right", right)
+        return unary("!", _equal(left, right))
+    if left.__class__ is Secret or right.__class__ is Secret:
+        return _hidden(f'"{symbol}"', binary, symbol, reveal(left), reveal(right))
+    a = left if left.__class__ is int else _operand(symbol, "left", left)
+    b = right if right.__class__ is int else _operand(symbol, "right", right)
     if isinstance(a, Unknown) or isinstance(b, Unknown):
-        because = next(side.because for side in (a, b) if isinstance(side, Unknown))
+        because = a.because if isinstance(a, Unknown) else b.because  # type: ignore[union-attr]  # one of them is
         return Unknown(BOOL if symbol in _COMPARE else NUMBER, because, not_null=True)
     if symbol in _COMPARE:
         return _COMPARE[symbol](a, b)
     return _ARITHMETIC[symbol](a, b)
 
 
+def _hidden(what: str, apply: Callable[..., Value], *arguments: Any) -> Value:
+    """Give a secret result of bare arguments; the message of a failure tells nothing of them."""
+    try:
+        return Secret(apply(*arguments))
+    except OperationError as problem:
+        message = f"{what} cannot be applied: a value is sensitive, so the reason is not shown."
+        raise OperationError(problem.summary, message) from None
+
+
 def _equal(left: Value, right: Value) -> Value:
-    for one, other in ((left, right), (right, left)):
-        if isinstance(one, Unknown):
-            if other is None and one.not_null:
-                return False
-            return Unknown(BOOL, one.because, not_null=True)
-    if has_unknown(left) or has_unknown(right):
-        return Unknown(BOOL, "", not_null=True)
-    result = same(left, right)
-    return result
+    found = equality(left, right)
+    result: Value = found
+    if found is None:
+        cause = first_unknown((left, right))
+        result = Unknown(BOOL, cause.because if cause is not None else "", not_null=True)
+    return Secret(result) if has_secret(left) or has_secret(right) else result
 
 
 def _operand(symbol: str, side: str, value: Value) -> Number | Unknown:
@@ -89,33 +103,41 @@ def _operand(symbol: str, side: str, value: Value) -> Number | Unknown:
     try:
         result = convert(value, NUMBER)
     except ConversionError as problem:
-        hint = (
-            'Texts are joined by a template: "${a}${b}".' if symbol == "+" and isinstance(value, str) else ""
-        )
-        raise OperationError(
-            "Unsuitable operand", f'The {side} side of "{symbol}": {problem}.', hint
-        ) from None
+        hint = 'Texts are joined by a template: "${a}${b}".' if symbol == "+" and isinstance(value, str) else ""
+        raise OperationError("Unsuitable operand", f'The {side} side of "{symbol}": {problem}.', hint) from None
     assert isinstance(result, (int, Fraction, float, Unknown))
     return result
 
 
-def _rounded(value: Number) -> Number:
-    return round512(value) if isinstance(value, Fraction) else value
+def _rounded(value: int | Fraction) -> Number:
+    """Round a result to what numbers hold; refuse one that would grow beyond all bounds."""
+    if value.__class__ is int and value.bit_length() <= MANTISSA_BITS:
+        return value
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
+        raise OperationError("Number out of range", "The result has too many digits to be worked with.")
+    return round512(value)
 
 
-def _arithmetic(symbol: str, apply: Callable[[Number, Number], Number]) -> Callable[[Number, Number], Number]:
+def _exact(apply: Callable[[Any, Any], Any], symbol: str) -> Callable[[Number, Number], Number]:
+    """Make an operator for exact numbers, which also knows infinities."""
+
     def run(left: Number, right: Number) -> Number:
-        if isinstance(left, float) or isinstance(right, float):
-            result = apply(float(left), float(right))
-            if math.isnan(result):
-                raise OperationError("Undefined result", f'"{symbol}" of these infinities has no value.')
-            return result
-        result = apply(left, right)
-        if isinstance(result, int) and result.bit_length() > 512:
-            return round512(Fraction(result))
-        return _rounded(result)
+        if left.__class__ is float or right.__class__ is float:
+            return _finite_or_infinite(apply(_as_float(left), _as_float(right)), symbol)
+        return _rounded(apply(left, right))
 
     return run
+
+
+def _as_float(value: Number) -> float:
+    """Let a finite operand of an infinite one stand for its sign: its size does not matter, and may be too large."""
+    return value if isinstance(value, float) else float((value > 0) - (value < 0))
+
+
+def _finite_or_infinite(value: float, symbol: str) -> Number:
+    if math.isnan(value):
+        raise OperationError("Undefined result", f'"{symbol}" of these values has no result: one is infinite.')
+    return value if math.isinf(value) else int(value)
 
 
 def _divide(left: Number, right: Number) -> Number:
@@ -123,24 +145,17 @@ def _divide(left: Number, right: Number) -> Number:
         if left == 0:
             raise OperationError("Division by zero", "Zero divided by zero has no value.")
         return math.inf if left > 0 else -math.inf
-    if isinstance(left, float) or isinstance(right, float):
-        return _finish(float(left) / float(right), "/")
-    return _rounded(Fraction(left) / Fraction(right))
-
-
-def _finish(value: float, symbol: str) -> Number:
-    if math.isnan(value):
-        raise OperationError("Undefined result", f'"{symbol}" of these infinities has no value.')
-    return value if math.isinf(value) else _rounded(Fraction(value))
+    if isinstance(left, float):
+        return _finite_or_infinite(left / _as_float(right), "/")
+    return 0 if isinstance(right, float) else _rounded(Fraction(left) / Fraction(right))
 
 
 def _modulo(left: Number, right: Number) -> Number:
-    if right == 0 or isinstance(right, float):
-        return left
-    if isinstance(left, float):
+    if isinstance(left, float) or isinstance(right, float):
         raise OperationError("Undefined result", 'An infinity has no "%".')
-    quotient = abs(Fraction(left)) // abs(Fraction(right))
-    rest = abs(Fraction(left)) - quotient * abs(Fraction(right))
+    if right == 0:
+        return left
+    rest = abs(Fraction(left)) % abs(Fraction(right))
     return _rounded(rest if left >= 0 else -rest)
 
 
@@ -151,9 +166,9 @@ _COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     ">=": operator.ge,
 }
 _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
-    "+": _arithmetic("+", operator.add),
-    "-": _arithmetic("-", operator.sub),
-    "*": _arithmetic("*", operator.mul),
+    "+": _exact(operator.add, "+"),
+    "-": _exact(operator.sub, "-"),
+    "*": _exact(operator.mul, "*"),
     "/": _divide,
     "%": _modulo,
 }
@@ -161,7 +176,7 @@ _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
 
 def unary(symbol: str, value: Value) -> Value:
     if isinstance(value, Secret):
-        return Secret(unary(symbol, value.value))
+        return _hidden(f'"{symbol}"', unary, symbol, value.value)
     if symbol == "-":
         number = _operand("-", "right", value)
         return Unknown(NUMBER, number.because, not_null=True) if isinstance(number, Unknown) else -number
@@ -171,10 +186,12 @@ def unary(symbol: str, value: Value) -> Value:
 
 def to_bool(value: Value, what: str) -> bool | Unknown:
     """Convert to a bool for a condition or a logical operator; the secret mark is the caller's matter."""
-    if value is None:
+    if value is True or value is False:
+        return value
+    if reveal(value) is None:
         raise OperationError("Condition is null", f"{what} is null, and true or false is needed.")
     try:
-        result = convert(value, BOOL)
+        result = reveal(convert(value, BOOL))
     except ConversionError as problem:
         raise OperationError("Unsuitable condition", f"{what}: {problem}.") from None
     assert isinstance(result, (bool, Unknown))
@@ -184,19 +201,19 @@ def to_bool(value: Value, what: str) -> bool | Unknown:
 def text_of(value: Value) -> str | Unknown:
     """Give the text of a template part; the secret mark is the caller's matter."""
     if value.__class__ is str:
-        return value  # type: ignore[return-value]
+        return value
     if value is None:
         raise OperationError("Null in a template", "The value is null, and a text cannot hold null.")
-    if isinstance(value, Unknown):
-        return value
     try:
-        return to_string(value)
+        text = convert(value, STRING)
     except ConversionError as problem:
         raise OperationError(
             "Unsuitable value in a template",
             f"Only texts, numbers and bools fit into a text: {problem}.",
             "Use join() for a list, or jsonencode() for a whole value.",
         ) from None
+    assert isinstance(text, (str, Unknown))
+    return text
 
 
 def get_attribute(value: Value, name: str) -> Value:
@@ -206,18 +223,12 @@ def get_attribute(value: Value, name: str) -> Value:
             return value.items[name]
         raise _missing(value, name)
     if isinstance(value, Secret):
-        return Secret(get_attribute(value.value, name))
+        return _hidden(f'".{name}"', get_attribute, value.value, name)
     if isinstance(value, Unknown):
         return Unknown(_attribute_type(value.type, name), value.because)
     if value is None:
         raise OperationError("Attribute of null", f'The value is null, so it has no attribute "{name}".')
-    if isinstance(value, Sequence_):
-        raise OperationError(
-            "Unsupported attribute",
-            f'A {friendly(type_of(value))} has elements, not an attribute "{name}".',
-            f"Name one element, as in [0].{name}, or all of them with [*].{name}.",
-        )
-    raise OperationError("Unsupported attribute", f'A {friendly(type_of(value))} has no attribute "{name}".')
+    raise _no_attributes(type_of(value), name)
 
 
 def _missing(value: Mapping_, name: str) -> OperationError:
@@ -234,67 +245,120 @@ def _known_names(value: Mapping_) -> str:
     return f"It has: {shown}{', …' if len(names) > 10 else ''}." if names else "It is empty."
 
 
+def _no_attributes(type_: Type, name: str) -> OperationError:
+    if isinstance(type_, (ListType, SetType, TupleType)):
+        return OperationError(
+            "Unsupported attribute",
+            f'A {friendly(type_)} has elements, not an attribute "{name}".',
+            f"Name one element, as in [0].{name}, or all of them with [*].{name}.",
+        )
+    return OperationError("Unsupported attribute", f'A {friendly(type_)} has no attribute "{name}".')
+
+
 def _attribute_type(type_: Type, name: str) -> Type:
-    if isinstance(type_, ObjectType):
-        if name not in type_.attributes:
-            raise OperationError("Unsupported attribute", f'This object has no attribute named "{name}".')
-        return type_.attributes[name]
-    return type_.element if isinstance(type_, MapType) else ANY
+    """Give the type of an attribute of an unknown value; raise `OperationError` when it can have none of the name."""
+    match type_:
+        case ObjectType(attributes=attributes):
+            if name not in attributes:
+                raise _missing(Object(dict.fromkeys(attributes)), name)
+            return attributes[name]
+        case MapType(element=element):
+            return element
+        case AnyType():
+            return ANY
+        case _:
+            raise _no_attributes(type_, name)
 
 
 def get_index(value: Value, key: Value) -> Value:
     """`value[key]`."""
     if isinstance(value, Secret) or isinstance(key, Secret):
-        return Secret(get_index(reveal(value), reveal(key)))
+        return _hidden("The index", get_index, reveal(value), reveal(key))
     if value is None:
-        raise OperationError("Index of null", "The value is null, so it has no elements.")
+        raise OperationError("Index of null", "The value before the brackets is null, so it has no elements.")
     if key is None:
         raise OperationError("Null index", "The key between the brackets is null.")
-    if isinstance(value, Unknown):
-        return Unknown(_element_type(value.type), value.because)
     if isinstance(value, Mapping_):
         return _map_element(value, key)
     if isinstance(value, Sequence_) and not isinstance(value, Set):
         return _list_element(value, key)
-    hint = "Use tolist() to give it an order, or one() for its only element." if isinstance(value, Set) else ""
-    raise OperationError("Invalid index", f"A {friendly(type_of(value))} has no elements to pick by a key.", hint)
+    if isinstance(value, Unknown):
+        return Unknown(_element_type(value.type, key), value.because)
+    raise _no_elements(type_of(value))
+
+
+def _no_elements(type_: Type) -> OperationError:
+    hint = ""
+    if isinstance(type_, SetType):
+        hint = "Use tolist() to give it an order, or one() for its only element."
+    elif type_ == STRING:
+        hint = "Use substr() for a part of a text."
+    return OperationError("Invalid index", f"A {friendly(type_)} has no elements to pick by a key.", hint)
 
 
 def _map_element(value: Mapping_, key: Value) -> Value:
-    if isinstance(key, Unknown):
-        return Unknown(type_of(value).element if isinstance(type_of(value), MapType) else ANY, key.because)  # type: ignore[attr-defined]
-    try:
-        name = convert(key, STRING)
-    except ConversionError as problem:
-        raise OperationError("Invalid index", f"The key of a map is a text: {problem}.") from None
-    assert isinstance(name, str)
+    name = _map_key(key)
+    if isinstance(name, Unknown):
+        return _some_element(value, value.element if isinstance(value, Map) else ANY, name)
     if name in value.items:
         return value.items[name]
     error = _missing(value, name)
     raise OperationError("Invalid index", error.message, error.hint)
 
 
+def _map_key(key: Value) -> str | Unknown:
+    try:
+        name = convert(key, STRING)
+    except ConversionError as problem:
+        raise OperationError("Invalid index", f"The key of a map is a text: {problem}.") from None
+    assert isinstance(name, (str, Unknown))
+    return name
+
+
 def _list_element(value: Sequence_, key: Value) -> Value:
-    if isinstance(key, Unknown):
-        return Unknown(value.element if isinstance(value, List) else ANY, key.because)
+    position = _list_key(key)
+    if isinstance(position, Unknown):
+        return _some_element(value, value.element if isinstance(value, List) else ANY, position)
+    if not 0 <= position < len(value.items):
+        count = len(value.items)
+        holds = f"It has {count} element{'s' if count != 1 else ''}" if count else "It is empty"
+        raise OperationError(
+            "Invalid index",
+            f"There is no element {format_number(position)}. {holds}; the first one is number 0.",
+        )
+    return value.items[position]
+
+
+def _list_key(key: Value) -> int | Unknown:
     try:
         position = convert(key, NUMBER)
     except ConversionError as problem:
         raise OperationError("Invalid index", f"The key of a list is a whole number: {problem}.") from None
-    if not isinstance(position, int):
+    if not isinstance(position, (int, Unknown)):
         raise OperationError("Invalid index", "The key of a list is a whole number.")
-    if not 0 <= position < len(value.items):
-        count = len(value.items)
-        holds = f"It has {count} element{'s' if count != 1 else ''}" if count else "It is empty"
-        raise OperationError("Invalid index", f"There is no element {position}. {holds}; the first one is number 0.")
-    return value.items[position]
+    return position
 
 
-def _element_type(type_: Type) -> Type:
+def _some_element(value: Sequence_ | Mapping_, type_: Type, key: Unknown) -> Value:
+    """Stand for the element that an unknown key picks: it may be a secret one."""
+    result = Unknown(type_, key.because)
+    return Secret(result) if value.has_secret else result
+
+
+def _element_type(type_: Type, key: Value) -> Type:
+    """Give the type of an element of an unknown value; raise `OperationError` when the key can never pick one."""
     match type_:
-        case ListType() | MapType() | SetType():
-            return type_.element
-        case TupleType() | ObjectType():
+        case ListType(element=element):
+            _list_key(key)
+            return element
+        case MapType(element=element):
+            _map_key(key)
+            return element
+        case TupleType(elements=elements):
+            return type_of(_list_element(Tuple(map(Unknown, elements)), key))
+        case ObjectType(attributes=attributes):
+            return type_of(_map_element(Object({name: Unknown(inner) for name, inner in attributes.items()}), key))
+        case AnyType():
             return ANY
         case _:
-            return ANY
+            raise _no_elements(type_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from fractions import Fraction
 
@@ -10,17 +9,24 @@ from brevplan.lang.numbers import format_number
 from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value
 
 _BARE = re.compile(r"[^\W\d][\w-]*\Z")
+_ESCAPED = re.compile(r"[\"\\\x00-\x1f\x7f-\x9f\u2028\u2029]|[$%](?=\{)")
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "$": "$$", "%": "%%"}
 
 
 def quote(text: str) -> str:
-    """Write a text as an HCL string literal."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted.replace("${", "$${").replace("%{", "%%{")
+    """Write a text as an HCL string literal; control characters are escaped, so that none reaches a terminal."""
+    return f'"{_ESCAPED.sub(_escape, text)}"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    letter = found[0]
+    return _SHORT.get(letter) or f"\\u{ord(letter):04x}"
 
 
 def name_of(key: str) -> str:
     """Write the key of an object: bare where that is allowed, else quoted."""
-    return key if _BARE.match(key) else quote(key)
+    # `for` behind an opening brace begins a for expression
+    return key if _BARE.match(key) and key != "for" else quote(key)
 
 
 def print_value(value: Value, *, short: bool = False) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
+from brevplan.lang.numbers import round512
 from brevplan.lang.types import (
     ANY,
     BOOL,
@@ -67,7 +68,7 @@ class Secret:
         return isinstance(other, Secret) and other.value == self.value
 
     def __hash__(self) -> int:
-        return hash(("secret", self.value))
+        return hash(self.value)  # collections that differ only in marks are equal, so their hashes must be
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -178,6 +179,7 @@ class Map(Mapping_):
 
 Value = None | bool | int | Fraction | float | str | Tuple | List | Set | Object | Map | Unknown | Secret
 
+
 def _contents(values: Iterable[Value]) -> tuple[bool, bool]:
     unknown = secret = False
     for value in values:
@@ -265,43 +267,78 @@ def same_all(left: Sequence[Value], right: Sequence[Value]) -> bool:
     return len(left) == len(right) and all(map(same, left, right))
 
 
+def equality(left: Value, right: Value) -> bool | None:
+    """Compare as `same` does, but values that may be unknown: None when what is unknown decides it."""
+    left, right = reveal(left), reveal(right)
+    if isinstance(right, Unknown):
+        left, right = right, left
+    if isinstance(left, Unknown):
+        return False if left.not_null and right is None else None
+    if not has_unknown(left) and not has_unknown(right):
+        return same(left, right)
+    if left.__class__ is not right.__class__:
+        return False
+    if isinstance(left, Set):
+        return None  # its unknown members may coincide with others
+    if isinstance(left, Sequence_) and isinstance(right, Sequence_):
+        return _all_equal(left.items, right.items) if len(left) == len(right) else False
+    if isinstance(left, Mapping_) and isinstance(right, Mapping_) and left.items.keys() == right.items.keys():
+        return _all_equal(left.items.values(), right.items.values())
+    return False
+
+
+def _all_equal(left: Iterable[Value], right: Iterable[Value]) -> bool | None:
+    found = set(map(equality, left, right))
+    if False in found:
+        return False
+    return None if None in found else True
+
+
 def _identity(value: Value) -> object:
-    """A hashable stand-in under which only `same` values meet."""
-    if isinstance(value, Secret):
-        return _identity(value.value)
-    if isinstance(value, bool) or value is None:
-        return ("b", value)
-    if isinstance(value, (Sequence_, Mapping_)):
-        members: Any = value.items if isinstance(value, Sequence_) else value.items.items()
-        return (
-            type(value).__name__,
-            tuple((m if isinstance(m, str) else _identity(m)) for m in members)
-            if isinstance(value, Sequence_)
-            else tuple((name, _identity(m)) for name, m in members),
-        )
-    return (type(value).__name__ if isinstance(value, (str, Unknown)) else "n", value)
+    """Give a hashable stand-in under which only `same` values meet."""
+    match value:
+        case str():
+            return value
+        case None | bool():
+            return (bool, value)
+        case Secret():
+            return _identity(value.value)
+        case Sequence_():
+            return (type(value), *map(_identity, value.items))
+        case Mapping_():
+            return (type(value), *value.items, *map(_identity, value.items.values()))
+        case _:
+            return (int, value)
 
 
 def _distinct(items: Iterable[Value]) -> list[Value]:
     seen: dict[object, Value] = {}
     for item in items:
-        key = _identity(item) if not isinstance(item, str) else item
-        # two unknown members may turn out different: both stay
-        if isinstance(item, Unknown):
-            key = object()
+        if item.__class__ is str:
+            key: object = item
+        else:
+            # two unknown members may turn out different: both stay
+            key = object() if has_unknown(item) else _identity(item)
         seen.setdefault(key, item)
     return list(seen.values())
 
 
 def _set_order(value: Value) -> tuple[int, Any]:
-    value = reveal(value)
-    if isinstance(value, bool):
-        return (0, value)
-    if isinstance(value, (int, Fraction, float)):
-        return (1, value)
-    if isinstance(value, str):
-        return (2, value)
-    return (3, repr(value))
+    match reveal(value):
+        case str() as text:
+            return (2, text)
+        case bool() as truth:
+            return (0, truth)
+        case int() | Fraction() | float() as number:
+            return (1, number)
+        case Sequence_() as sequence:
+            return (3, tuple(map(_set_order, sequence.items)))
+        case Mapping_() as mapping:
+            return (4, (tuple(mapping.items), tuple(map(_set_order, mapping.items.values()))))
+        case None:
+            return (5, None)
+        case _:
+            return (6, 0)
 
 
 def type_of(value: Value) -> Type:
@@ -348,7 +385,7 @@ def from_python(data: Any) -> Value:
     if isinstance(data, Fraction):
         return int(data) if data.denominator == 1 else data
     if isinstance(data, float):
-        return from_python(Fraction(str(data)))
+        return round512(Fraction(str(data)))
     if isinstance(data, dict):
         return Object({str(name): from_python(item) for name, item in data.items()})
     if isinstance(data, (list, tuple)):

@@ -164,7 +164,9 @@ def read_settings(
     for name, argument in spec.all_arguments().items():
         if argument.required and not settings.get(name):
             diagnostics.error(
-                "Missing credential", f'Provider "{spec.name}" needs {name}.', block.span if block is not None else None,
+                "Missing credential",
+                f'Provider "{spec.name}" needs {name}.',
+                block.span if block is not None else None,
                 hint=f"Set ${argument.environment}, or {name} in the provider block." if argument.environment else "",
             )  # fmt: skip
             good = False

@@ -72,9 +72,10 @@ def _context(span: Span) -> str:
     first = span.line
     for number in range(first, 0, -1):
         text = span.source.line(number)
-        if text[:1] == "}" and number != first:
-            return ""
         found = _HEADER.match(text)
+        is_closed = text[:1] == "}" or (found is not None and text.rstrip().endswith("}"))
+        if is_closed and number != first:
+            return ""
         if found is not None:
             return clean(f"{found[1]}{' '.join(['', *found[2].split()])}")
     return ""

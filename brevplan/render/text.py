@@ -5,6 +5,7 @@ Takes finished values and gives lines, one after the other, so that a plan of ma
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
@@ -245,10 +246,13 @@ def _orphan_lines(orphan: OrphanNote) -> Iterator[str]:
         clean(fact) for fact in (orphan.ref_id, orphan.alias, orphan.instance_type, orphan.location) if fact
     )
     marked = f", marked as {clean(orphan.address)}" if orphan.address else ""
-    target = clean(orphan.address) if orphan.address else "ADDR"
     yield f"  * {clean(orphan.cloud_id)} ({facts}): {hourly(orphan.hourly)}{marked}"
-    ways = [f"-reap={clean(orphan.ref_id)} destroys it"] if orphan.ref_id else []
-    ways += [f"brevplan import {quote(target) if '[' in target else target} {clean(orphan.cloud_id)} keeps it"]
+    # these are made to be pasted, and what a cloud reports must not be a command of its own
+    target, ref_id, cloud_id = (
+        shlex.quote(clean(text)) for text in (orphan.address or "ADDRESS", orphan.ref_id, orphan.cloud_id)
+    )
+    ways = [f"-reap={ref_id} destroys it"] if orphan.ref_id else []
+    ways.append(f"brevplan import {target} {cloud_id} keeps it")
     yield f"    {'; '.join(ways)}; -ignore-orphans goes on beside it"
 
 

@@ -45,6 +45,10 @@ _HEADER = re.compile(r"-- (.+) --\n?\Z")
 _RESULTS = ("stderr", "exit")
 
 
+class _Page(io.StringIO):
+    encoding = "utf-8"
+
+
 @dataclass
 class Section:
     header: str
@@ -184,7 +188,7 @@ class Stage:
         while words and re.match(r"[A-Z_]+[a-z_]*=", words[0]):
             name, _, value = words.pop(0).partition("=")
             environment[name] = value
-        out, err = io.StringIO(), io.StringIO()
+        out, err = _Page(), _Page()
         words = [f"-chdir={self.folder}", *words]
         code = run(words, Terminal(environment, words, out=out, err=err))
         stdout, stderr = out.getvalue(), err.getvalue()
@@ -231,7 +235,7 @@ class Stage:
     def cloud(self, words: list[str]) -> Outcome | None:
         if words == ["list"]:
             with self.audit() as store:
-                return Outcome("".join(_shown(machine) for machine in store.machines()))
+                return Outcome(self.plain("".join(_shown(machine) for machine in store.machines())))
         verb, address, *arguments = words
         machine = self.find(address)
         if verb == "double":

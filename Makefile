@@ -1,0 +1,46 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check bench crash fmt golden grammar clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: PYTHON=/path/to/python3.11 make"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	@sh examples/demo.sh $(abspath $(BIN))/brevplan
+
+test: demo
+	$(BIN)/python -m pytest -n 2
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench.run
+
+crash: $(INSTALLED)
+	$(BIN)/python -m bench.crash
+
+fmt: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/brevplan fmt -recursive examples
+
+golden: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 tests/scenarios tests/docs --update-golden
+
+grammar: $(INSTALLED)
+	$(BIN)/python tools/make_grammar.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
