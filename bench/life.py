@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import shutil
 import sqlite3
@@ -43,13 +45,15 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """How the steps are called. `changes` says which steps change something and are therefore run once."""
+    """How the steps are called, on which file, and where the state lies after."""
 
     name: str
     file: str
     words: dict[str, Sequence[str | Path]]
     write: dict[str, Callable[[int], str]]
     state: str
+    most_to_apply: int | None = None
+    """Above this many machines the state is made by hand: an apply takes too long to wait for."""
 
 
 _CHANGING: Final = frozenset({"apply", "destroy"})
@@ -94,6 +98,7 @@ def terraform() -> Tool | None:
         },
         {"count": projects.terraform_counted, "literal": projects.terraform_literal},
         "terraform.tfstate",
+        most_to_apply=1000,
     )
 
 
@@ -101,7 +106,12 @@ def live(bench: Workbench, tool: Tool, form: str, count: int, *, times: int, lim
     """Run one life in a fresh folder, and remove the folder unless something failed."""
     found = Life(tool.name, form, count)
     where = bench.project(f"{tool.name}-{form}-{count}", tool.write[form](count), file=tool.file)
+    by_hand = tool.most_to_apply is not None and count > tool.most_to_apply
     for step in STEPS:
+        if by_hand and step in _CHANGING:
+            if step == "apply":
+                _grow_state(bench, tool, form, where, count)
+            continue
         words = tool.words[step]
         cost = bench.best(words, where, limit_s=limit_s, times=1 if step in _CHANGING else times)
         found.costs[step] = cost
@@ -121,19 +131,46 @@ def live(bench: Workbench, tool: Tool, form: str, count: int, *, times: int, lim
     return found
 
 
+def _grow_state(bench: Workbench, tool: Tool, form: str, where: Path, count: int) -> None:
+    """Write Terraform's state of many resources after the pattern of one that it made itself."""
+    one = bench.project(f"{tool.name}-{form}-pattern", tool.write[form](1), file=tool.file)
+    cost = bench.run(tool.words["apply"], one, limit_s=60)
+    if cost.exit_code != 0:
+        raise RuntimeError(f"{tool.name} apply failed with exit code {cost.exit_code}, see {one}")
+    state = json.loads((one / tool.state).read_text())
+    shutil.rmtree(one)
+    (resource,) = state["resources"]
+    (pattern,) = resource["instances"]
+    instances = []
+    for index in range(count):
+        instance = copy.deepcopy(pattern)
+        attributes = instance["attributes"]
+        attributes["id"] = f"00000000-0000-0000-0000-{index:012x}"
+        for side in ("input", "output"):
+            attributes[side]["value"]["tags"]["rank"] = str(index)
+        instances.append(instance)
+    if form == "count":
+        resource["instances"] = [instance | {"index_key": index} for index, instance in enumerate(instances)]
+    else:
+        state["resources"] = [
+            resource | {"name": f"node_{index}", "instances": [instance]} for index, instance in enumerate(instances)
+        ]
+    (where / tool.state).write_text(json.dumps(state))
+
+
 def cloud_bytes(cloud: Path) -> int:
     """Say how many bytes the embedded cloud wrote while its machines were made, by making them once more.
 
     The cloud lives in the same process as the command, whose counter cannot tell its file from the state.
     """
-    machines = Store(cloud).machines(include_gone=True)
     with tempfile.TemporaryDirectory() as folder:
         child = os.fork()
         if child == 0:
             code = 1
             try:
+                # all in the child: what this process holds would count as every later command's peak memory
                 store = Store(Path(folder, "again.db"))
-                for machine in machines:
+                for machine in Store(cloud).machines(include_gone=True):
                     with store.write():
                         store.next_number("machine")
                         store.add(machine)

@@ -16,6 +16,7 @@ from brevplan.operations.outputs import sensitive_output, stored_outputs
 from brevplan.operations.planning import Request
 from brevplan.operations.project import KINDS
 from brevplan.operations.stored import read
+from brevplan.render.leaves import output_data
 from brevplan.render.text import render_outputs, render_plan, render_state, render_value
 
 
@@ -93,7 +94,7 @@ def output(
 
 def _all(terminal: Terminal, outputs: dict[str, Any], as_json: bool) -> int:
     if as_json:
-        terminal.json_line({name: item.document() for name, item in outputs.items()})
+        terminal.json_line({name: output_data(item.value, sensitive=item.sensitive) for name, item in outputs.items()})
     elif outputs:
         terminal.lines(render_outputs({name: item.value for name, item in outputs.items()}))
     return 0

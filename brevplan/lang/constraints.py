@@ -62,5 +62,8 @@ def _report(node: ast.Expression, diagnostics: Diagnostics) -> None:
         )
         return
     name = node.name if isinstance(node, (ast.Variable, ast.Call)) else ""
-    hint = suggest(name, known) or "Types are: string, number, bool, any, list(T), set(T), map(T), tuple([…]), object({…})."
+    hint = (
+        suggest(name, known)
+        or "Types are: string, number, bool, any, list(T), set(T), map(T), tuple([…]), object({…})."
+    )
     diagnostics.error("Invalid type", "This is not a type.", node.span, hint=hint)

@@ -7,18 +7,19 @@ already evaluated. The scope says how many steps it consumed; the rest are appli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+from unicodedata import normalize
 
 from brevplan.diagnostics import Diagnostic, Severity, Source, Span, suggest
 from brevplan.lang import ast
-from brevplan.lang.convert import ConversionError, convert, unify_two
+from brevplan.lang.convert import ConversionError, convert, unify, unify_two
 from brevplan.lang.functions import registry
-from brevplan.lang.gate import Environment, FunctionError, invoke
+from brevplan.lang.gate import Environment, Function, FunctionError, invoke
 from brevplan.lang.operators import OperationError, binary, get_attribute, get_index, text_of, to_bool, unary
 from brevplan.lang.printing import print_value
-from brevplan.lang.types import ANY, BOOL, STRING, ListType, SetType, TupleType, Type, friendly
+from brevplan.lang.types import ANY, BOOL, STRING, ListType, MapType, SetType, TupleType, Type, friendly
 from brevplan.lang.values import (
     EMPTY_TUPLE,
     List,
@@ -30,8 +31,12 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
+    first_unknown,
+    has_secret,
     has_unknown,
+    is_open,
     reveal,
+    reveal_deep,
     type_of,
 )
 
@@ -64,9 +69,7 @@ class EvaluationError(Exception):
         self.catchable = catchable
 
 
-def fault(
-    summary: str, detail: str, span: Span, *, hint: str = "", catchable: bool = True
-) -> EvaluationError:
+def fault(summary: str, detail: str, span: Span, *, hint: str = "", catchable: bool = True) -> EvaluationError:
     return EvaluationError(Diagnostic(Severity.ERROR, summary, detail, span, hint), catchable=catchable)
 
 
@@ -106,21 +109,13 @@ class Prepared:
         except EvaluationError as problem:
             raise EvaluationError(self._explained(problem.diagnostic, scope), catchable=problem.catchable) from None
         except RecursionError:
-            raise fault("Expression nested too deeply", "Split it into several locals.", self.node.span) from None
+            raise _too_deep(self.node) from None
 
     def _explained(self, diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
         if diagnostic.values:
             return diagnostic
         values = tuple(_reference_values(self.references, scope))
-        return Diagnostic(
-            diagnostic.severity,
-            diagnostic.summary,
-            diagnostic.detail,
-            diagnostic.span,
-            diagnostic.hint,
-            values,
-            diagnostic.address,
-        )
+        return replace(diagnostic, values=values)
 
 
 def _reference_values(references: Sequence[Reference], scope: Scope) -> Iterator[tuple[str, str]]:
@@ -145,8 +140,12 @@ def prepare(node: ast.Expression) -> Prepared:
     try:
         run = _Preparer(references).expression(node, frozenset())
     except RecursionError:
-        raise fault("Expression nested too deeply", "Split it into several locals.", node.span) from None
+        raise _too_deep(node) from None
     return Prepared(node, tuple(references), run)
+
+
+def _too_deep(node: ast.Node) -> EvaluationError:
+    return fault("Expression nested too deeply", "Split it into several locals.", node.span, catchable=False)
 
 
 class _Preparer:
@@ -158,7 +157,8 @@ class _Preparer:
     def expression(self, node: ast.Expression, loops: frozenset[str]) -> Run:
         match node:
             case ast.Literal(value=value):
-                return lambda scope, loop: value
+                constant = normalize("NFC", value) if isinstance(value, str) else value
+                return lambda scope, loop: constant
             case ast.Parentheses():
                 return self.expression(node.inner, loops)
             case ast.Template():
@@ -184,114 +184,94 @@ class _Preparer:
                 return self.logical(node, loops)
             case ast.Binary():
                 return self.binary(node, loops)
-            case ast.Unary(operator=symbol):
-                operand = self.expression(node.operand, loops)
-                return lambda scope, loop: _at(node, unary, symbol, operand(scope, loop))
+            case ast.Unary():
+                return self.unary(node, loops)
             case ast.Call():
                 return self.call(node, loops)
         raise AssertionError(f"no such expression: {type(node).__name__}")
 
     def traversal(self, node: ast.Expression, loops: frozenset[str]) -> Run:
-        steps: list[tuple[str | Run, ast.Expression]] = []
-        current: ast.Expression = node
-        while isinstance(current, (ast.GetAttr, ast.Index)):
-            if isinstance(current, ast.GetAttr):
-                steps.append((current.name, current))
-                current = current.object
-            else:
-                steps.append((self.index_key(current.key, loops), current))
-                current = current.object
-        steps.reverse()
-        if isinstance(current, ast.Variable) and current.name not in loops:
-            return self.reference(current, node, steps)
-        base = self.loop_value(current) if isinstance(current, ast.Variable) else self.expression(current, loops)
-        return lambda scope, loop: _follow(base(scope, loop), steps, scope, loop)
-
-    def index_key(self, key: ast.Expression, loops: frozenset[str]) -> Run:
-        return self.expression(key, loops)
+        nodes: list[ast.GetAttr | ast.Index] = []
+        base = node
+        while isinstance(base, (ast.GetAttr, ast.Index)):
+            nodes.append(base)
+            base = base.object
+        nodes.reverse()
+        if isinstance(base, ast.Variable) and base.name not in loops:
+            return self.reference(base, node, nodes, loops)
+        source = self.loop_value(base) if isinstance(base, ast.Variable) else self.expression(base, loops)
+        if not nodes:
+            return source
+        steps = self.steps(nodes, loops)
+        return lambda scope, loop: _follow(source(scope, loop), _ready(steps, scope, loop), nodes)
 
     def loop_value(self, node: ast.Variable) -> Run:
         name = node.name
         return lambda scope, loop: loop[name]
 
+    def steps(self, nodes: list[ast.GetAttr | ast.Index], loops: frozenset[str]) -> list[str | Run]:
+        return [node.name if isinstance(node, ast.GetAttr) else self.expression(node.key, loops) for node in nodes]
+
     def reference(
-        self, root: ast.Variable, whole: ast.Expression, steps: list[tuple[str | Run, ast.Expression]]
+        self,
+        root: ast.Variable,
+        whole: ast.Expression,
+        nodes: list[ast.GetAttr | ast.Index],
+        loops: frozenset[str],
     ) -> Run:
         name, span = root.name, Span(root.source, root.start, whole.end)
-        fixed: list[Step] = []
-        for step, node in steps:
-            if isinstance(step, str):
-                fixed.append(step)
-            elif isinstance(node, ast.Index) and _literal_key(node.key) is not None:
-                fixed.append(Key(_literal_key(node.key)))
-            else:
-                break
-        self.references.append(Reference(name, tuple(fixed), span))
-        if len(fixed) == len(steps):
-            return _fixed_reference(name, tuple(fixed), steps, span)
+        fixed = tuple(_fixed_steps(nodes))
+        self.references.append(Reference(name, fixed, span))
+        if len(fixed) == len(nodes):
+
+            def run_fixed(scope: Scope, loop: Loop) -> Value:
+                value, used = scope.resolve(name, fixed, span)
+                return _follow(value, fixed, nodes, used)
+
+            return run_fixed
+        steps = self.steps(nodes, loops)
 
         def run(scope: Scope, loop: Loop) -> Value:
-            ready = tuple(step if isinstance(step, str) else Key(step(scope, loop)) for step, _ in steps)
+            ready = _ready(steps, scope, loop)
             value, used = scope.resolve(name, ready, span)
-            for position in range(used, len(ready)):
-                value = _step(value, ready[position], steps[position][1])
-            return value
+            return _follow(value, ready, nodes, used)
 
         return run
 
     def splat(self, node: ast.Splat, loops: frozenset[str]) -> Run:
         source = self.expression(node.object, loops)
-        each = None if isinstance(node.each, ast.SplatItem) else self.expression(node.each, loops)
-
-        def apply(item: Value, scope: Scope, loop: Loop) -> Value:
-            return item if each is None else each(scope, {**loop, "*": item})
+        each = self.expression(node.each, loops)
 
         def run(scope: Scope, loop: Loop) -> Value:
+            def apply(item: Value) -> Value:
+                return each(scope, {**loop, "*": item})
+
             value = source(scope, loop)
             if isinstance(value, Secret):
-                return Secret(spread(value.value, scope, loop))
-            return spread(value, scope, loop)
-
-        def spread(value: Value, scope: Scope, loop: Loop) -> Value:
-            if value is None:
-                return EMPTY_TUPLE
-            if isinstance(value, Unknown):
-                kind = value.type
-                if isinstance(kind, (ListType, SetType, TupleType)) or kind is ANY:
-                    return Unknown(ANY, value.because, not_null=True)
-                return Tuple([apply(value, scope, loop)])
-            if isinstance(value, Sequence_):
-                items = [apply(item, scope, loop) for item in value.items]
-                if isinstance(value, Tuple):
-                    return Tuple(items)
-                if each is None and isinstance(value, (List, Set)):
-                    return List(items, value.element)
-                return List(items)
-            return Tuple([apply(value, scope, loop)])
+                return Secret(reveal_deep(_spread(_members_marked(value), apply)))
+            return _spread(value, apply)
 
         return run
 
     def object(self, node: ast.ObjectCons, loops: frozenset[str]) -> Run:
-        pairs = [
-            (item, self.expression(item.key, loops), self.expression(item.value, loops)) for item in node.items
-        ]
+        pairs = [(item, self.expression(item.key, loops), self.expression(item.value, loops)) for item in node.items]
 
         def run(scope: Scope, loop: Loop) -> Value:
             items: dict[str, Value] = {}
             hidden = False
-            because: str | None = None
+            waits: Unknown | None = None
             for item, key, value in pairs:
                 name = key(scope, loop)
                 if name.__class__ is not str:
                     hidden = hidden or isinstance(name, Secret)
-                    name = _object_key(reveal(name), item.key)
+                    name = _object_key(name, item.key)
+                element = value(scope, loop)
                 if isinstance(name, Unknown):
-                    because = name.because
-                    value(scope, loop)  # its reads count
-                    continue
-                items[name] = value(scope, loop)  # type: ignore[index]
-            result: Value = Object(items) if because is None else Unknown(ANY, because, not_null=True)
-            return Secret(result) if hidden else result
+                    waits = name
+                    hidden = hidden or has_secret(element)
+                else:
+                    items[name] = element
+            return _outcome(Object(items), waits, hidden)
 
         return run
 
@@ -301,69 +281,83 @@ class _Preparer:
 
         def run(scope: Scope, loop: Loop) -> Value:
             condition = test(scope, loop)
-            hidden = isinstance(condition, Secret)
-            truth = _at(node.condition, to_bool, reveal(condition), "The condition")
+            truth = _truth(node.condition, condition, "The condition")
             if isinstance(truth, Unknown):
-                a, b = then(scope, loop), otherwise(scope, loop)
-                result: Value = Unknown(_unified(node, a, b), truth.because)
+                result = _undecided(node, truth, (then, otherwise), scope, loop)
             else:
                 chosen, other = (then, otherwise) if truth else (otherwise, then)
                 result = chosen(scope, loop)
-                try:
-                    rest = other(scope, loop)
-                except EvaluationError as problem:
-                    if not problem.catchable:
-                        raise
-                else:
-                    result = _as_common(node, result, rest)
-            return Secret(result) if hidden else result
+                rest = _attempt(other, scope, loop)
+                if not isinstance(rest, EvaluationError):
+                    result = _as_common(node, result, rest, is_then=truth)
+            return Secret(result) if isinstance(condition, Secret) else result
 
         return run
 
     def logical(self, node: ast.Binary, loops: frozenset[str]) -> Run:
         left, right = self.expression(node.left, loops), self.expression(node.right, loops)
         deciding = node.operator == "||"
+        left_side, right_side = f'The left side of "{node.operator}"', f'The right side of "{node.operator}"'
 
         def run(scope: Scope, loop: Loop) -> Value:
             first = left(scope, loop)
-            hidden = isinstance(first, Secret)
-            a = _at(node.left, to_bool, reveal(first), f'The left side of "{node.operator}"')
+            a = _truth(node.left, first, left_side)
             if a is deciding:
-                return Secret(a) if hidden else a
-            second = right(scope, loop)
-            hidden = hidden or isinstance(second, Secret)
-            b = _at(node.right, to_bool, reveal(second), f'The right side of "{node.operator}"')
-            result: Value
+                return Secret(a) if isinstance(first, Secret) else a
+            try:
+                second = right(scope, loop)
+                b = _truth(node.right, second, right_side)
+            except EvaluationError as problem:
+                if not isinstance(a, Unknown) or not problem.catchable:
+                    raise
+                # the left side may yet decide, and then the right one's mistake does not matter
+                second = b = a
+            result: Value = b
             if isinstance(a, Unknown):
-                # a right side that decides makes the left one's value irrelevant
                 result = deciding if b is deciding else Unknown(BOOL, a.because, not_null=True)
-            else:
-                result = b
-            return Secret(result) if hidden else result
+            return Secret(result) if isinstance(first, Secret) or isinstance(second, Secret) else result
 
         return run
 
     def binary(self, node: ast.Binary, loops: frozenset[str]) -> Run:
         symbol = node.operator
         left, right = self.expression(node.left, loops), self.expression(node.right, loops)
-        return lambda scope, loop: _at(node, binary, symbol, left(scope, loop), right(scope, loop))
+
+        def run(scope: Scope, loop: Loop) -> Value:
+            a, b = left(scope, loop), right(scope, loop)
+            try:
+                return binary(symbol, a, b)
+            except OperationError as problem:
+                raise _placed(problem, node) from None
+
+        return run
+
+    def unary(self, node: ast.Unary, loops: frozenset[str]) -> Run:
+        symbol, operand = node.operator, self.expression(node.operand, loops)
+
+        def run(scope: Scope, loop: Loop) -> Value:
+            value = operand(scope, loop)
+            try:
+                return unary(symbol, value)
+            except OperationError as problem:
+                raise _placed(problem, node) from None
+
+        return run
 
     def template(self, node: ast.Template, loops: frozenset[str]) -> Run:
-        if not node.parts:
-            return lambda scope, loop: ""
-        if len(node.parts) == 1:
-            part = node.parts[0]
-            if isinstance(part, str):
-                return lambda scope, loop: part
-            if isinstance(part, ast.Expression):
-                return self.expression(part, loops)
-        pieces = self.pieces(node.parts, loops)
-        return lambda scope, loop: _joined(_flat(pieces, scope, loop))
+        if all(isinstance(part, str) for part in node.parts):
+            constant = _joined([part for part in node.parts if isinstance(part, str)])
+            return lambda scope, loop: constant
+        if len(node.parts) == 1 and isinstance(node.parts[0], ast.Expression):
+            return self.expression(node.parts[0], loops)
+        return self.text(node.parts, loops)
 
-    def pieces(self, parts: Sequence[str | ast.TemplatePart], loops: frozenset[str]) -> list[Piece]:
-        return [part if isinstance(part, str) else self.piece(part, loops) for part in parts]
+    def text(self, parts: Sequence[str | ast.TemplatePart], loops: frozenset[str]) -> Run:
+        """Join the parts of a template to one text."""
+        pieces = [part if isinstance(part, str) else self.piece(part, loops) for part in parts]
+        return lambda scope, loop: _joined([p if isinstance(p, str) else p(scope, loop) for p in pieces])
 
-    def piece(self, part: ast.TemplatePart, loops: frozenset[str]) -> Piece:
+    def piece(self, part: ast.TemplatePart, loops: frozenset[str]) -> Run:
         if isinstance(part, ast.TemplateIf):
             return self.template_if(part, loops)
         if isinstance(part, ast.TemplateFor):
@@ -374,124 +368,103 @@ class _Preparer:
             value = run(scope, loop)
             if value.__class__ is str:
                 return value
-            return Secret(_at(node, text_of, value.value)) if isinstance(value, Secret) else _at(node, text_of, value)
+            try:
+                return Secret(text_of(value.value)) if isinstance(value, Secret) else text_of(value)
+            except OperationError as problem:
+                raise _placed(problem, node) from None
 
         return text
 
     def template_if(self, part: ast.TemplateIf, loops: frozenset[str]) -> Run:
         test = self.expression(part.condition, loops)
-        then, otherwise = self.pieces(part.then, loops), self.pieces(part.otherwise, loops)
+        then, otherwise = self.text(part.then, loops), self.text(part.otherwise, loops)
 
         def run(scope: Scope, loop: Loop) -> Value:
             condition = test(scope, loop)
-            truth = _at(part.condition, to_bool, reveal(condition), "The condition")
+            hidden = isinstance(condition, Secret)
+            truth = _truth(part.condition, condition, "The condition")
             if isinstance(truth, Unknown):
-                for branch in (then, otherwise):
-                    _joined(_flat(branch, scope, loop))
-                result: Value = Unknown(STRING, truth.because, not_null=True)
-            else:
-                result = _joined(_flat(then if truth else otherwise, scope, loop))
-            return Secret(result) if isinstance(condition, Secret) else result
+                secrets = [_touched(branch, scope, loop) for branch in (then, otherwise)]
+                return _marked(Unknown(STRING, truth.because, not_null=True), hidden or any(secrets))
+            return _marked((then if truth else otherwise)(scope, loop), hidden)
 
         return run
 
     def template_for(self, part: ast.TemplateFor, loops: frozenset[str]) -> Run:
-        names = {part.value_name} | ({part.key_name} if part.key_name else set())
-        collection = self.expression(part.collection, loops)
-        body = self.pieces(part.body, loops | names)
+        head = _LoopHead(part, self.expression(part.collection, loops), None)
+        body = self.text(part.body, loops | head.names)
 
         def run(scope: Scope, loop: Loop) -> Value:
-            value = collection(scope, loop)
-            pairs = _pairs(reveal(value), part.collection)
-            if isinstance(pairs, Unknown):
-                return Unknown(STRING, pairs.because, not_null=True)
-            texts = [_joined(_flat(body, scope, _bind(loop, part, key, item))) for key, item in pairs]
-            result = _joined(texts)
-            return Secret(result) if isinstance(value, Secret) else result
+            rounds = _Rounds(head, scope, loop)
+            texts: list[Value] = []
+            for names, is_certain in rounds:
+                if is_certain:
+                    texts.append(body(scope, names))
+                else:
+                    rounds.hidden |= _touched(body, scope, names)
+            if rounds.waits is not None:
+                return _marked(Unknown(STRING, rounds.waits.because, not_null=True), rounds.hidden)
+            return _marked(_joined(texts), rounds.hidden)
 
         return run
 
     def for_tuple(self, node: ast.ForTuple, loops: frozenset[str]) -> Run:
-        inner = loops | {node.value_name} | ({node.key_name} if node.key_name else set())
-        collection = self.expression(node.collection, loops)
-        value = self.expression(node.value, inner)
-        condition = self.expression(node.condition, inner) if node.condition is not None else None
+        head = self.loop_head(node, loops)
+        value = self.expression(node.value, loops | head.names)
 
         def run(scope: Scope, loop: Loop) -> Value:
-            source = collection(scope, loop)
-            pairs = _pairs(reveal(source), node.collection)
-            if isinstance(pairs, Unknown):
-                return _marked(Unknown(ANY, pairs.because, not_null=True), source)
+            rounds = _Rounds(head, scope, loop)
             items: list[Value] = []
-            hidden = isinstance(source, Secret)
-            because: str | None = None
-            for key, item in pairs:
-                bound = _bind(loop, node, key, item)
-                if condition is not None:
-                    wanted, secret = _wanted(condition(scope, bound), node.condition)
-                    hidden = hidden or secret
-                    if isinstance(wanted, Unknown):
-                        because = wanted.because
-                        continue
-                    if not wanted:
-                        continue
-                items.append(value(scope, bound))
-            result: Value = Tuple(items) if because is None else Unknown(ANY, because, not_null=True)
-            return Secret(result) if hidden else result
+            for names, is_certain in rounds:
+                if is_certain:
+                    items.append(value(scope, names))
+                else:
+                    rounds.hidden |= _touched(value, scope, names)
+            return _outcome(Tuple(items), rounds.waits, rounds.hidden)
 
         return run
 
     def for_object(self, node: ast.ForObject, loops: frozenset[str]) -> Run:
-        inner = loops | {node.value_name} | ({node.key_name} if node.key_name else set())
-        collection = self.expression(node.collection, loops)
-        key_of, value = self.expression(node.key, inner), self.expression(node.value, inner)
-        condition = self.expression(node.condition, inner) if node.condition is not None else None
+        head = self.loop_head(node, loops)
+        key_of = self.expression(node.key, loops | head.names)
+        value = self.expression(node.value, loops | head.names)
 
         def run(scope: Scope, loop: Loop) -> Value:
-            source = collection(scope, loop)
-            pairs = _pairs(reveal(source), node.collection)
-            if isinstance(pairs, Unknown):
-                return _marked(Unknown(ANY, pairs.because, not_null=True), source)
+            rounds = _Rounds(head, scope, loop)
             groups: dict[str, list[Value]] = {}
-            hidden = isinstance(source, Secret)
-            because: str | None = None
-            for key, item in pairs:
-                bound = _bind(loop, node, key, item)
-                if condition is not None:
-                    wanted, secret = _wanted(condition(scope, bound), node.condition)
-                    hidden = hidden or secret
-                    if isinstance(wanted, Unknown):
-                        because = wanted.because
-                        continue
-                    if not wanted:
-                        continue
-                raw = key_of(scope, bound)
-                hidden = hidden or isinstance(raw, Secret)
-                name = _object_key(reveal(raw), node.key)
+            for names, is_certain in rounds:
+                if not is_certain:
+                    rounds.hidden |= _touched(key_of, scope, names) | _touched(value, scope, names)
+                    continue
+                raw = key_of(scope, names)
+                rounds.hidden |= isinstance(raw, Secret)
+                name = _object_key(raw, node.key)
+                item = value(scope, names)
                 if isinstance(name, Unknown):
-                    because = name.because
+                    rounds.waits = name
+                    rounds.hidden |= has_secret(item)
                     continue
                 if name in groups and not node.grouped:
-                    raise fault(
-                        "Duplicate object key",
-                        f'Two elements give the key "{name}".',
-                        node.key.span,
-                        hint="Write three dots behind the value to collect all values of a key: => value...",
-                    )
-                groups.setdefault(name, []).append(value(scope, bound))
-            if because is not None:
-                result: Value = Unknown(ANY, because, not_null=True)
-            else:
-                result = Object({n: Tuple(items) if node.grouped else items[0] for n, items in groups.items()})
-            return Secret(result) if hidden else result
+                    raise _duplicate_key(node, raw)
+                groups.setdefault(name, []).append(item)
+            result = Object({name: Tuple(found) if node.grouped else found[0] for name, found in groups.items()})
+            return _outcome(result, rounds.waits, rounds.hidden)
 
         return run
+
+    def loop_head(self, node: ast.ForTuple | ast.ForObject, loops: frozenset[str]) -> _LoopHead:
+        head = _LoopHead(node, self.expression(node.collection, loops), None)
+        if node.condition is not None:
+            head.condition = self.expression(node.condition, loops | head.names)
+        return head
 
     def call(self, node: ast.Call, loops: frozenset[str]) -> Run:
         name = node.name.removeprefix("core::")
         arguments = [self.expression(argument, loops) for argument in node.arguments]
         special = _SPECIAL.get(name)
         if special is not None:
+            if node.expand:
+                raise fault("Invalid expansion", f'The arguments of "{name}" are written out.', node.arguments[-1].span)
             return special(node, arguments)
         function = registry.lookup(node.name)
         if function is None:
@@ -504,174 +477,310 @@ class _Preparer:
 
         def run(scope: Scope, loop: Loop) -> Value:
             values = [argument(scope, loop) for argument in arguments]
-            hidden = False
-            if node.expand:
-                values, hidden = _expanded(node, values)
-                if values and isinstance(values[-1], _UnknownRest):
-                    return Unknown(function.returns, values[-1].because)
             try:
-                result = invoke(function, scope.environment, values)
+                if node.expand:
+                    return _spread_call(node, function, scope, values)
+                return invoke(function, scope.environment, values)
             except FunctionError as problem:
                 raise _function_fault(node, problem) from None
-            return Secret(result) if hidden else result
 
         return run
 
 
-Piece = str | Run
+def _marked(value: Value, hidden: bool) -> Value:
+    """Make a value secret when it tells something of one. What is secret as a whole has no secrets inside."""
+    return Secret(reveal_deep(value)) if hidden else value
 
 
-class _UnknownRest(Unknown):
-    """Stands for the arguments of `f(list...)` when the list is not known."""
-
-    __slots__ = ()
-
-
-def _function_fault(node: ast.Call, problem: FunctionError) -> EvaluationError:
-    position = problem.argument
-    at: ast.Node = node
-    if position is not None and position < len(node.arguments):
-        at = node.arguments[position]
-    message = problem.message[:1].upper() + problem.message[1:]
-    return fault(f'Error in function "{node.name}"', f"{message.rstrip('.')}.", at.span)
+def _outcome(result: Value, waits: Unknown | None, hidden: bool) -> Value:
+    """Give the collection that was built, or the unknown that stands for it when something decides it later."""
+    return _marked(result if waits is None else Unknown(ANY, waits.because, not_null=True), hidden)
 
 
-def _expanded(node: ast.Call, values: list[Value]) -> tuple[list[Value], bool]:
-    last = values.pop()
-    hidden = isinstance(last, Secret)
-    last = reveal(last)
-    if isinstance(last, Unknown):
-        return [*values, _UnknownRest(ANY, last.because)], hidden
-    if not isinstance(last, Sequence_):
-        raise fault(
-            "Invalid expansion",
-            f"Only a list, a set or a tuple can be spread by three dots, not {friendly(type_of(last)) if last is not None else 'null'}.",
-            node.arguments[-1].span,
-        )
-    return [*values, *last.items], hidden
+def _placed(problem: OperationError, node: ast.Node) -> EvaluationError:
+    """Give a mistake its place: of a step, the name or the key alone."""
+    span = node.span
+    if isinstance(node, ast.Index):
+        span = node.key.span
+    elif isinstance(node, ast.GetAttr):
+        span = Span(node.source, node.end - len(node.name), node.end)
+    return fault(problem.summary, problem.message, span, hint=problem.hint)
 
 
-def _fixed_reference(
-    name: str, fixed: tuple[Step, ...], steps: list[tuple[str | Run, ast.Expression]], span: Span
-) -> Run:
-    def run(scope: Scope, loop: Loop) -> Value:
-        value, used = scope.resolve(name, fixed, span)
-        if used == len(fixed):
-            return value
-        for position in range(used, len(fixed)):
-            value = _step(value, fixed[position], steps[position][1])
-        return value
+def _attempt(run: Run, scope: Scope, loop: Loop) -> Value | EvaluationError:
+    """Evaluate what may not be needed: a mistake that `try` would catch is given back."""
+    try:
+        return run(scope, loop)
+    except EvaluationError as problem:
+        if not problem.catchable:
+            raise
+        return problem
 
-    return run
+
+def _touched(run: Run, scope: Scope, loop: Loop) -> bool:
+    """Evaluate what does not count yet, for the references it reads; tell whether there is a secret in it."""
+    value = _attempt(run, scope, loop)
+    return not isinstance(value, EvaluationError) and has_secret(value)
+
+
+# References: a name and the steps behind it.
+
+
+def _fixed_steps(nodes: Sequence[ast.GetAttr | ast.Index]) -> Iterator[Step]:
+    """Give the steps that do not depend on anything, up to the first that does."""
+    for node in nodes:
+        if isinstance(node, ast.GetAttr):
+            yield node.name
+            continue
+        key = _literal_key(node.key)
+        if key is None:
+            return
+        yield Key(key)
 
 
 def _literal_key(node: ast.Expression) -> Value:
     if isinstance(node, ast.Literal):
         return node.value
     if isinstance(node, ast.Template) and len(node.parts) == 1 and isinstance(node.parts[0], str):
-        return node.parts[0]
+        return normalize("NFC", node.parts[0])
     return None
 
 
-def _step(value: Value, step: Step, node: ast.Expression) -> Value:
-    if isinstance(step, str):
-        return _at_name(node, value, step)
-    return _at(node, get_index, value, step.value)
+def _ready(steps: Sequence[str | Run], scope: Scope, loop: Loop) -> tuple[Step, ...]:
+    return tuple([step if isinstance(step, str) else Key(step(scope, loop)) for step in steps])
 
 
-def _at_name(node: ast.Expression, value: Value, name: str) -> Value:
-    try:
-        return get_attribute(value, name)
-    except OperationError as problem:
-        raise fault(
-            problem.summary, problem.message, Span(node.source, node.end - len(name), node.end), hint=problem.hint
-        ) from None
-
-
-def _follow(value: Value, steps: list[tuple[str | Run, ast.Expression]], scope: Scope, loop: Loop) -> Value:
-    for step, node in steps:
-        value = _step(value, step if isinstance(step, str) else Key(step(scope, loop)), node)
+def _follow(value: Value, steps: Sequence[Step], nodes: Sequence[ast.GetAttr | ast.Index], start: int = 0) -> Value:
+    """Apply the steps from `start` on to a value; a mistake underlines the name or the key."""
+    for position in range(start, len(steps)):
+        step = steps[position]
+        try:
+            value = get_attribute(value, step) if isinstance(step, str) else get_index(value, step.value)
+        except OperationError as problem:
+            raise _placed(problem, nodes[position]) from None
     return value
 
 
-def _at(node: ast.Node, apply: Callable[..., Any], *arguments: Any) -> Any:
-    """Call an operation; give its error the place of the node. The result has the type that `apply` gives."""
-    try:
-        return apply(*arguments)
-    except OperationError as problem:
-        raise fault(problem.summary, problem.message, node.span, hint=problem.hint) from None
+# Splats.
 
 
-def _object_key(value: Value, node: ast.Expression) -> str | Unknown:
-    if isinstance(value, Unknown):
+def _spread(value: Value, apply: Callable[[Value], Value]) -> Value:
+    match value:
+        case None:
+            return EMPTY_TUPLE
+        case Unknown():
+            return _spread_unknown(value, apply)
+        case Tuple():
+            return Tuple(map(apply, value.items))
+        case List() | Set():
+            items = [apply(item) for item in value.items]
+            element = unify(map(type_of, items)) if items else _applied_type(value.element, apply)
+            if element is None:  # what follows the star may differ where the elements hold `any`
+                return Tuple(items)
+            return List([convert(item, element) for item in items], element)
+        case _:
+            return Tuple([apply(value)])
+
+
+def _applied_type(element: Type, apply: Callable[[Value], Value]) -> Type:
+    """Give the type that the elements of an empty or unknown list would come to have."""
+    if element is ANY:
+        return ANY
+    stand_in = apply(Unknown(element))
+    return ANY if is_open(stand_in) else type_of(stand_in)
+
+
+def _spread_unknown(value: Unknown, apply: Callable[[Value], Value]) -> Value:
+    match value.type:
+        case ListType(element=element) | SetType(element=element):
+            return Unknown(ListType(_applied_type(element, apply)), value.because, not_null=True)
+        case TupleType(elements=elements):
+            items = Tuple([apply(Unknown(element, value.because)) for element in elements])
+            return Unknown(type_of(items), value.because, not_null=True)
+    if value.not_null and value.type is not ANY:
+        return Tuple([apply(value)])
+    apply(value)  # its reads count; whether there will be an element at all is not known
+    return Unknown(ANY, value.because, not_null=True)
+
+
+def _members_marked(value: Secret) -> Value:
+    """Mark the elements instead of the whole, so that no message about one of them shows it."""
+    if isinstance(value.value, (Tuple, List, Set)):
+        return Tuple(map(Secret, value.value.items))
+    return value.value if value.value is None or isinstance(value.value, Unknown) else Tuple([value])
+
+
+# Conditions.
+
+
+def _truth(node: ast.Node, value: Value, what: str) -> bool | Unknown:
+    if value is True or value is False:
         return value
-    if value is None:
-        raise fault("Null object key", "The key of an object cannot be null.", node.span)
     try:
-        name = convert(value, STRING)
-    except ConversionError as problem:
-        raise fault("Invalid object key", f"The key of an object is a text: {problem}.", node.span) from None
-    assert isinstance(name, str)
-    return name
+        return to_bool(value, what)
+    except OperationError as problem:
+        raise _placed(problem, node) from None
 
 
-def _unified(node: ast.Conditional, a: Value, b: Value) -> Type:
-    found = unify_two(type_of(a), type_of(b))
-    if found is None:
-        raise _inconsistent(node, a, b)
-    return found
+def _undecided(node: ast.Conditional, truth: Unknown, arms: tuple[Run, Run], scope: Scope, loop: Loop) -> Value:
+    """Give the unknown that stands for one of the arms. An arm that fails may turn out not to be the chosen one."""
+    first, second = (_attempt(arm, scope, loop) for arm in arms)
+    if isinstance(first, EvaluationError):
+        if isinstance(second, EvaluationError):
+            raise first
+        return _marked(Unknown(ANY, truth.because), has_secret(second))
+    if isinstance(second, EvaluationError):
+        return _marked(Unknown(ANY, truth.because), has_secret(first))
+    type_ = ANY if is_open(first) or is_open(second) else unify_two(type_of(first), type_of(second))
+    if type_ is None:
+        raise _inconsistent(node, first, second)
+    result = Unknown(type_, truth.because, not_null=_is_not_null(first) and _is_not_null(second))
+    return _marked(result, has_secret(first) or has_secret(second))
 
 
-def _inconsistent(node: ast.Conditional, a: Value, b: Value) -> EvaluationError:
+def _is_not_null(value: Value) -> bool:
+    inner = reveal(value)
+    return inner.not_null if isinstance(inner, Unknown) else inner is not None
+
+
+def _inconsistent(node: ast.Conditional, then: Value, otherwise: Value) -> EvaluationError:
     return fault(
         "Inconsistent conditional result types",
-        f"The two results must have one type in common: the true one is {friendly(type_of(a))}, "
-        f"the false one is {friendly(type_of(b))}.",
+        f"The two results must have one type in common: the true one is {friendly(type_of(then))}, "
+        f"the false one is {friendly(type_of(otherwise))}.",
         node.span,
     )
 
 
-def _as_common(node: ast.Conditional, result: Value, rest: Value) -> Value:
+def _as_common(node: ast.Conditional, result: Value, rest: Value, *, is_then: bool) -> Value:
     """Convert the chosen arm to the type that both arms have in common."""
-    if result is None or rest is None or result.__class__ is rest.__class__ is str:
+    if result is None or rest is None or result.__class__ is rest.__class__ is str or is_open(result):
         return result
+    then, otherwise = (result, rest) if is_then else (rest, result)
     target = unify_two(type_of(result), type_of(rest))
     if target is None:
-        raise _inconsistent(node, result, rest)
+        raise _inconsistent(node, then, otherwise)
     try:
         return convert(result, target)
     except ConversionError:
-        raise _inconsistent(node, result, rest) from None
+        raise _inconsistent(node, then, otherwise) from None
 
 
-def _flat(pieces: list[Piece], scope: Scope, loop: Loop) -> list[Value]:
-    return [piece if isinstance(piece, str) else piece(scope, loop) for piece in pieces]
+# Object keys and templates.
+
+
+def _object_key(value: Value, node: ast.Expression) -> str | Unknown:
+    """Give the text of a key; the secret mark is the caller's matter."""
+    if value.__class__ is str:
+        return value
+    if reveal(value) is None:
+        raise fault("Null object key", "The key of an object cannot be null.", node.span)
+    try:
+        name = reveal(convert(value, STRING))
+    except ConversionError as problem:
+        raise fault("Invalid object key", f"The key of an object is a text: {problem}.", node.span) from None
+    assert isinstance(name, (str, Unknown))
+    return name
+
+
+def _duplicate_key(node: ast.ForObject, key: Value) -> EvaluationError:
+    return fault(
+        "Duplicate object key",
+        f"Two elements give the key {print_value(key, short=True)}.",
+        node.key.span,
+        hint="Write three dots behind the value to collect all values of a key: => value...",
+    )
 
 
 def _joined(parts: Sequence[Value]) -> Value:
     try:
-        return "".join(parts)  # type: ignore[arg-type]  # the usual case: nothing but texts
+        text = "".join(parts)  # type: ignore[arg-type]  # the usual case: nothing but texts
     except TypeError:
-        pass
-    hidden = any(isinstance(part, Secret) for part in parts)
-    bare = [reveal(part) for part in parts]
-    unknown = next((part for part in bare if isinstance(part, Unknown)), None)
-    result: Value = (
-        Unknown(STRING, unknown.because, not_null=True) if unknown is not None else "".join(bare)  # type: ignore[arg-type]
-    )
-    return Secret(result) if hidden else result
+        return _joined_bare([reveal(part) for part in parts], hidden=any(isinstance(part, Secret) for part in parts))
+    return text if text.isascii() else normalize("NFC", text)
 
 
-def _pairs(value: Value, node: ast.Expression) -> list[tuple[Value, Value]] | Unknown:
+def _joined_bare(parts: Sequence[Value], *, hidden: bool) -> Value:
+    unknown = next((part for part in parts if isinstance(part, Unknown)), None)
+    return _marked(_joined(parts) if unknown is None else Unknown(STRING, unknown.because, not_null=True), hidden)
+
+
+# Loops.
+
+
+@dataclass(slots=True)
+class _LoopHead:
+    """What is written before the value of a `for`."""
+
+    node: ast.ForTuple | ast.ForObject | ast.TemplateFor
+    collection: Run
+    condition: Run | None
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(name for name in (self.node.key_name, self.node.value_name) if name is not None)
+
+
+class _Rounds:
+    """One run of a loop: gives the names bound for each element, and whether the element is certain to count.
+
+    Afterwards `waits` is the unknown that decides which elements there are, if there is one, and `hidden` says
+    whether a secret decided it. The names are bound in one mapping that changes from round to round.
+    """
+
+    __slots__ = ("head", "hidden", "outer", "scope", "waits")
+
+    def __init__(self, head: _LoopHead, scope: Scope, outer: Loop) -> None:
+        self.head = head
+        self.scope = scope
+        self.outer = outer
+        self.hidden = False
+        self.waits: Unknown | None = None
+
+    def __iter__(self) -> Iterator[tuple[Loop, bool]]:
+        node, condition = self.head.node, self.head.condition
+        source = self.head.collection(self.scope, self.outer)
+        self.hidden = isinstance(source, Secret)
+        collection = reveal(source)
+        names = dict(self.outer)
+        if isinstance(collection, Unknown):
+            self.waits = collection
+            self._bind(names, *_stand_ins(collection))
+            self.hidden |= condition is not None and _touched(condition, self.scope, names)
+            yield names, False
+            return
+        for key, item in _pairs(collection, node.collection):
+            self._bind(names, key, item)
+            wanted = True if condition is None else self._is_wanted(condition, names)
+            if isinstance(wanted, Unknown):
+                self.waits = wanted
+                yield names, False
+            elif wanted:
+                yield names, True
+
+    def _bind(self, names: dict[str, Value], key: Value, item: Value) -> None:
+        node = self.head.node
+        if node.key_name is not None:
+            names[node.key_name] = Secret(key) if self.hidden else key
+        names[node.value_name] = Secret(item) if self.hidden else item
+
+    def _is_wanted(self, condition: Run, names: Loop) -> bool | Unknown:
+        node = self.head.node
+        assert not isinstance(node, ast.TemplateFor)
+        assert node.condition is not None
+        value = condition(self.scope, names)
+        self.hidden |= isinstance(value, Secret)
+        return _truth(node.condition, value, 'The condition behind "if"')
+
+
+def _pairs(value: Value, node: ast.Expression) -> Iterable[tuple[Value, Value]]:
     match value:
-        case Unknown():
-            return value
         case Set():
-            return [(item, item) for item in value.items]
+            return zip(value.items, value.items, strict=True)
         case Sequence_():
-            return list(enumerate(value.items))
+            return enumerate(value.items)
         case Mapping_():
-            return list(value.items.items())
+            return value.items.items()
         case None:
             raise fault("Iteration over null", "The collection is null.", node.span)
         case _:
@@ -682,42 +791,94 @@ def _pairs(value: Value, node: ast.Expression) -> list[tuple[Value, Value]] | Un
             )
 
 
-def _bind(
-    loop: Loop, node: ast.ForTuple | ast.ForObject | ast.TemplateFor, key: Value, item: Value
-) -> dict[str, Value]:
-    bound = dict(loop)
-    if node.key_name is not None:
-        bound[node.key_name] = key
-    bound[node.value_name] = item
-    return bound
+def _stand_ins(collection: Unknown) -> tuple[Value, Value]:
+    """Give an unknown key and an unknown element of a collection that is not known."""
+    kind, because = collection.type, collection.because
+    element = kind.element if isinstance(kind, (ListType, SetType, MapType)) else ANY
+    return Unknown(ANY, because, not_null=True), Unknown(element, because)
 
 
-def _wanted(value: Value, node: ast.Expression | None) -> tuple[bool | Unknown, bool]:
-    assert node is not None
-    return _at(node, to_bool, reveal(value), 'The condition behind "if"'), isinstance(value, Secret)
+# Calls.
 
 
-def _marked(value: Value, source: Value) -> Value:
-    return Secret(value) if isinstance(source, Secret) else value
+def _spread_call(node: ast.Call, function: Function, scope: Scope, values: list[Value]) -> Value:
+    """Call a function whose last argument is a list of arguments."""
+    last = values.pop()
+    rest = reveal(last)
+    if isinstance(rest, Unknown):
+        result = Unknown(function.returns, rest.because, not_null=function.never_null)
+        return _marked(result, has_secret(last) or any(map(has_secret, values)))
+    if not isinstance(rest, Sequence_):
+        given = friendly(type_of(rest)) if rest is not None else "null"
+        raise fault(
+            "Invalid expansion",
+            f"Only a list, a set or a tuple can be spread by three dots, not {given}.",
+            node.arguments[-1].span,
+        )
+    if isinstance(last, Secret):
+        return _marked(invoke(function, scope.environment, [*values, *map(Secret, rest.items)]), True)
+    return invoke(function, scope.environment, [*values, *rest.items])
+
+
+def _function_fault(node: ast.Call, problem: FunctionError) -> EvaluationError:
+    position = problem.argument
+    at: ast.Node = node
+    if position is not None and node.expand:
+        position = min(position, len(node.arguments) - 1)
+    if position is not None and position < len(node.arguments):
+        at = node.arguments[position]
+    message = problem.message[:1].upper() + problem.message[1:]
+    return fault(f'Error in function "{node.name}"', f"{message.rstrip('.')}.", at.span)
 
 
 # Special forms: functions that receive expressions, or that need the evaluator itself.
 
 
 def _try(node: ast.Call, arguments: list[Run]) -> Run:
+    if not arguments:
+        raise fault('Error in function "try"', "At least one expression is needed.", node.span)
+
     def run(scope: Scope, loop: Loop) -> Value:
         reasons = []
-        for argument in arguments:
-            try:
-                return argument(scope, loop)
-            except EvaluationError as problem:
-                if not problem.catchable:
-                    raise
-                reasons.append(problem.diagnostic)
+        for position, argument in enumerate(arguments):
+            value = _attempt(argument, scope, loop)
+            if isinstance(value, EvaluationError):
+                reasons.append(value.diagnostic)
+            elif _is_settled(value, node.arguments[position]):
+                return value
+            else:
+                return _undecided_try(value, arguments[position + 1 :], scope, loop)
         listed = "; ".join(f"{reason.summary} ({reason.detail.rstrip('.')})" for reason in reasons)
-        raise fault('Error in function "try"', f"No expression succeeded: {listed or 'none was given'}.", node.span)
+        raise fault('Error in function "try"', f"No expression succeeded: {listed}.", node.span)
 
     return run
+
+
+def _is_settled(value: Value, node: ast.Expression) -> bool:
+    """Tell whether an expression that has a value now cannot fail once everything is known.
+
+    What is partly unknown was either put together of parts that may yet fail, or found by steps from a name: had
+    one of these led through an unknown, it would be unknown as a whole.
+    """
+    if isinstance(reveal(value), Unknown):
+        return False
+    while isinstance(node, (ast.GetAttr, ast.Index, ast.Parentheses)):
+        node = node.inner if isinstance(node, ast.Parentheses) else node.object
+    return isinstance(node, ast.Variable) or not has_unknown(value)
+
+
+def _undecided_try(value: Value, others: Sequence[Run], scope: Scope, loop: Loop) -> Value:
+    """Give the unknown that stands for this value, or for one of the others should it fail after all."""
+    found = [value]
+    for other in others:
+        result = _attempt(other, scope, loop)
+        if not isinstance(result, EvaluationError):
+            found.append(result)
+    types = {type_of(item) for item in found if item is not None}
+    type_ = types.pop() if len(types) == 1 and not any(map(is_open, found)) else ANY
+    cause = first_unknown((value,))
+    result = Unknown(type_, cause.because if cause is not None else "")
+    return _marked(result, any(map(has_secret, found)))
 
 
 def _can(node: ast.Call, arguments: list[Run]) -> Run:
@@ -725,63 +886,72 @@ def _can(node: ast.Call, arguments: list[Run]) -> Run:
         raise fault('Error in function "can"', "Exactly one expression is needed.", node.span)
 
     def run(scope: Scope, loop: Loop) -> Value:
-        try:
-            value = arguments[0](scope, loop)
-        except EvaluationError as problem:
-            if not problem.catchable:
-                raise
+        value = _attempt(arguments[0], scope, loop)
+        if isinstance(value, EvaluationError):
             return False
-        return Unknown(BOOL, "", not_null=True) if has_unknown(value) else True
+        if _is_settled(value, node.arguments[0]):
+            return True
+        cause = first_unknown((value,))
+        return Unknown(BOOL, cause.because if cause is not None else "", not_null=True)
+
+    return run
+
+
+def _type(node: ast.Call, arguments: list[Run]) -> Run:
+    if len(arguments) != 1:
+        raise fault('Error in function "type"', "Exactly one value is needed.", node.span)
+
+    def run(scope: Scope, loop: Loop) -> Value:
+        value = arguments[0](scope, loop)
+        cause = first_unknown((value,)) if is_open(value) else None
+        return str(type_of(value)) if cause is None else Unknown(STRING, cause.because, not_null=True)
 
     return run
 
 
 def _templatefile(node: ast.Call, arguments: list[Run]) -> Run:
-    _require_two(node)
-
-    def run(scope: Scope, loop: Loop) -> Value:
-        path, names = arguments[0](scope, loop), arguments[1](scope, loop)
-        hidden = isinstance(path, Secret) or isinstance(names, Secret)
-        path, names = reveal(path), reveal(names)
-        if isinstance(path, Unknown) or isinstance(names, Unknown):
-            return Unknown(STRING, "", not_null=True)
-        if not isinstance(path, str):
-            raise fault('Error in function "templatefile"', "The path must be a text.", node.arguments[0].span)
+    def read(path: str, scope: Scope) -> Source:
         try:
-            text = scope.environment.files.read_bytes(path).decode("utf-8")
+            return Source(path, scope.environment.files.read_bytes(path).decode("utf-8"))
         except (OSError, UnicodeDecodeError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
             raise fault(
                 'Error in function "templatefile"', f'Cannot read "{path}": {reason}.', node.arguments[0].span
             ) from None
-        result = render_template(Source(path, text), names, scope, node)
-        return Secret(result) if hidden else result
 
-    return run
+    return _rendering(node, arguments, read, "The path")
 
 
 def _templatestring(node: ast.Call, arguments: list[Run]) -> Run:
-    _require_two(node)
+    return _rendering(node, arguments, lambda text, scope: Source("template", text), "The template")
+
+
+def _rendering(node: ast.Call, arguments: list[Run], read: Callable[[str, Scope], Source], what: str) -> Run:
+    """Make a call that renders a template: `read` gets its text by the first argument, `what` names that one."""
+    title = f'Error in function "{node.name}"'
+    if len(arguments) != 2:
+        raise fault(title, "A template and an object of its variables are needed.", node.span)
 
     def run(scope: Scope, loop: Loop) -> Value:
-        text, names = arguments[0](scope, loop), arguments[1](scope, loop)
-        hidden = isinstance(text, Secret) or isinstance(names, Secret)
-        text, names = reveal(text), reveal(names)
-        if isinstance(text, Unknown) or isinstance(names, Unknown):
-            return Unknown(STRING, "", not_null=True)
+        first, given = arguments[0](scope, loop), arguments[1](scope, loop)
+        hidden = isinstance(first, Secret) or isinstance(given, Secret)
+        text, names = reveal(first), reveal(given)
+        waits = next((value for value in (text, names) if isinstance(value, Unknown)), None)
+        if waits is not None:
+            return _marked(Unknown(ANY, waits.because), hidden or has_secret(names))
         if not isinstance(text, str):
-            raise fault('Error in function "templatestring"', "The template must be a text.", node.arguments[0].span)
-        result = render_template(Source("template", text), names, scope, node)
-        return Secret(result) if hidden else result
+            raise fault(title, f"{what} must be a text.", node.arguments[0].span)
+        try:
+            result = render_template(read(text, scope), names, scope, node)
+        except EvaluationError as problem:
+            if not hidden:
+                raise
+            # the message would show a part of the template, or of what is filled in
+            reason = "The template cannot be rendered; why is not shown, because it or its variables are secret."
+            raise fault(title, reason, node.span, catchable=problem.catchable) from None
+        return _marked(result, hidden)
 
     return run
-
-
-def _require_two(node: ast.Call) -> None:
-    if len(node.arguments) != 2:
-        raise fault(
-            f'Error in function "{node.name}"', "A template and an object of its variables are needed.", node.span
-        )
 
 
 @dataclass(slots=True)
@@ -803,35 +973,30 @@ class _TemplateScope:
 
 
 def render_template(source: Source, names: Value, scope: Scope, node: ast.Call) -> Value:
-    from brevplan.lang.parser import parse_template  # the parser is not needed to run literals
-
     if not isinstance(names, Mapping_):
         raise fault(f'Error in function "{node.name}"', "The variables must be an object.", node.arguments[1].span)
     key = ("template", source.name, source.text)
     prepared = scope.environment.cache.get(key)
     if not isinstance(prepared, Prepared):
-        template, problems = parse_template(source)
-        if template is None or problems:
-            raise EvaluationError(problems[0])
-        if any(isinstance(n, ast.Call) and n.name == "templatefile" for n in _walk(template)):
-            raise fault(
-                "Recursive template", "A template may not call templatefile itself.", node.span
-            )
-        prepared = prepare(template)
-        scope.environment.cache[key] = prepared
+        prepared = scope.environment.cache[key] = _prepared_template(source, node)
     return prepared.run(_TemplateScope(scope.environment, names.items), _NO_LOOP)
+
+
+def _prepared_template(source: Source, node: ast.Call) -> Prepared:
+    from brevplan.lang.parser import parse_template  # the parser is not needed to run literals
+
+    template, problems = parse_template(source)
+    if template is None or problems:
+        raise EvaluationError(problems[0])
+    if any(isinstance(inner, ast.Call) and inner.name.endswith("templatefile") for inner in _walk(template)):
+        raise fault("Recursive template", "A template may not call templatefile itself.", node.span)
+    return prepare(template)
 
 
 def _walk(node: ast.Node) -> Iterator[ast.Node]:
     yield node
     for child in ast.children(node):
         yield from _walk(child)
-
-
-def _type(node: ast.Call, arguments: list[Run]) -> Run:
-    if len(arguments) != 1:
-        raise fault('Error in function "type"', "Exactly one value is needed.", node.span)
-    return lambda scope, loop: str(type_of(arguments[0](scope, loop)))
 
 
 _SPECIAL: dict[str, Callable[[ast.Call, list[Run]], Run]] = {

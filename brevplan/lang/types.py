@@ -84,6 +84,21 @@ class ObjectType(Type):
         return hash((tuple(sorted(self.attributes)), self.optional))
 
 
+def is_open_type(type_: Type) -> bool:
+    """Tell whether a type is not fully known: it is `any`, or has `any` somewhere inside."""
+    match type_:
+        case AnyType():
+            return True
+        case ListType(element=element) | SetType(element=element) | MapType(element=element):
+            return is_open_type(element)
+        case TupleType(elements=elements):
+            return any(map(is_open_type, elements))
+        case ObjectType(attributes=attributes):
+            return any(map(is_open_type, attributes.values()))
+        case _:
+            return False
+
+
 def friendly(type_: Type) -> str:
     """Give the word for a type that reads well in a sentence: `a string`, `a list of number`."""
     match type_:

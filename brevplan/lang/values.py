@@ -25,6 +25,7 @@ from brevplan.lang.types import (
     SetType,
     TupleType,
     Type,
+    is_open_type,
 )
 
 Number = int | Fraction | float
@@ -215,6 +216,16 @@ def first_unknown(values: Iterable[Value]) -> Unknown | None:
         if isinstance(inner, (Sequence_, Mapping_)) and inner.has_unknown:
             return first_unknown(inner.items.values() if isinstance(inner, Mapping_) else inner.items)
     return None
+
+
+def is_open(value: Value) -> bool:
+    """Tell whether an unknown in the value may turn out to be of any type, so that `type_of` says too much."""
+    inner = reveal(value)
+    if isinstance(inner, Unknown):
+        return is_open_type(inner.type)
+    if isinstance(inner, (Sequence_, Mapping_)) and inner.has_unknown:
+        return any(map(is_open, inner.items.values() if isinstance(inner, Mapping_) else inner.items))
+    return False
 
 
 def has_secret(value: Value) -> bool:

@@ -23,7 +23,6 @@ from brevplan.engine.ports import (
     RetireIntent,
     RunRow,
     StateLost,
-    World,
     rfc3339,
 )
 from brevplan.engine.secrets import seal_attributes
@@ -32,7 +31,7 @@ from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile, Standing
 from brevplan.operations.planning import Fixed, Planned, Request, open_state, planned, state_failure
 from brevplan.operations.project import KINDS, Project
-from brevplan.operations.world import git_commit, host_name, user_name
+from brevplan.operations.world import Outside, git_commit, host_name, user_name
 from brevplan.state.errors import StateError
 from brevplan.state.store import StateStore
 
@@ -65,7 +64,7 @@ class Applied:
 async def apply(
     project: Project,
     request: Request,
-    world: World,
+    world: Outside,
     hooks: Hooks,
     *,
     command: str = "apply",
@@ -84,7 +83,7 @@ async def apply(
         store.close()
 
 
-def _take(store: StateStore, project: Project, world: World) -> None:
+def _take(store: StateStore, project: Project, world: Outside) -> None:
     try:
         meta = store.meta()
         name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
@@ -96,7 +95,7 @@ def _take(store: StateStore, project: Project, world: World) -> None:
 async def _run(
     found: Planned,
     request: Request,
-    world: World,
+    world: Outside,
     hooks: Hooks,
     store: StateStore,
     command: str,
@@ -186,7 +185,7 @@ async def _settle_one(found: Planned, store: StateStore, hooks: Hooks, intent: I
     )
 
 
-def _record_drift(found: Planned, world: World, store: StateStore, command: str) -> Applied:
+def _record_drift(found: Planned, world: Outside, store: StateStore, command: str) -> Applied:
     """With `-refresh-only`: write down what the clouds show, and change nothing there."""
     plan = found.folded.plan
     writer = _Run(store, world, world.ids.run())
@@ -210,7 +209,7 @@ def _refreshed(record: Record, change: Change, salt: str) -> Record:
 class _Run:
     """The history row of a run."""
 
-    def __init__(self, store: StateStore, world: World, run_id: str) -> None:
+    def __init__(self, store: StateStore, world: Outside, run_id: str) -> None:
         self.store, self.world, self.run_id = store, world, run_id
 
     def open(self, found: Planned, command: str) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from brevplan.diagnostics import Diagnostic, Diagnostics, failure
-from brevplan.engine.ports import World
 from brevplan.operations.planning import Request, gather_values
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.operations.session import close_accounts, open_accounts, provider_keys
-from brevplan.operations.world import ProjectFiles
+from brevplan.operations.world import Outside, ProjectFiles
 
 IGNORED: Final = ("*.db", "*.db-wal", "*.db-shm", "*.db.lock", "*.plan", "*.plan.partial", ".brevplan/")
 
@@ -50,7 +49,7 @@ class Initialised:
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
 
-async def init(directory: Path, environment: Mapping[str, str], world: World) -> Initialised:
+async def init(directory: Path, environment: Mapping[str, str], world: Outside) -> Initialised:
     """Write what is missing and check what is there; running it again changes nothing."""
     done = Initialised()
     try:
@@ -65,7 +64,7 @@ async def init(directory: Path, environment: Mapping[str, str], world: World) ->
     return done
 
 
-def _scaffold(directory: Path, environment: Mapping[str, str], world: World) -> str:
+def _scaffold(directory: Path, environment: Mapping[str, str], world: Outside) -> str:
     base = re.sub(r"[^a-z0-9]+", "-", directory.absolute().name.lower()).strip("-")[:13].strip("-") or "project"
     keys = Path(environment.get("HOME", "~")).expanduser() / ".ssh"
     found = next((name for name in ("id_ed25519.pub", "id_rsa.pub") if (keys / name).is_file()), "id_ed25519.pub")
@@ -80,7 +79,7 @@ def _ignore(path: Path) -> bool:
     return bool(missing)
 
 
-async def _check_providers(directory: Path, environment: Mapping[str, str], world: World, done: Initialised) -> None:
+async def _check_providers(directory: Path, environment: Mapping[str, str], world: Outside, done: Initialised) -> None:
     project = load_project(directory)
     request = Request(environment=environment)
     diagnostics = Diagnostics()

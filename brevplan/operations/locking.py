@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from brevplan.engine.ports import World, rfc3339
+from brevplan.engine.ports import rfc3339
 from brevplan.operations.planning import state_failure
-from brevplan.operations.world import host_name, user_name
+from brevplan.operations.world import Outside, host_name, user_name
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder, Lock, locked_error, try_lock
 
 RETRY_EVERY_S = 0.2
 
 
-def new_holder(command: str, world: World) -> Holder:
+def new_holder(command: str, world: Outside) -> Holder:
     return Holder(secrets.token_hex(8), user_name(), host_name(), os.getpid(), command, rfc3339(world.clock.now()))
 
 
 @contextmanager
-def locked(state: Path, command: str, world: World, timeout_s: float, tell: Callable[[str], None]) -> Iterator[Lock]:
+def locked(state: Path, command: str, world: Outside, timeout_s: float, tell: Callable[[str], None]) -> Iterator[Lock]:
     """Hold the lock for the block; raise `DiagnosticsError` naming the holder when it cannot be had in time."""
     holder = new_holder(command, world)
     end = time.monotonic() + timeout_s

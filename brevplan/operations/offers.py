@@ -14,12 +14,11 @@ from brevplan.contract.model import InstanceType
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure
 from brevplan.engine.accounts import Account
 from brevplan.engine.config import Config
-from brevplan.engine.ports import World
 from brevplan.engine.scope import Context, ModuleScope
 from brevplan.operations.planning import Request, environment_of, gather_values
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.operations.session import close_accounts, open_accounts, provider_keys
-from brevplan.operations.world import ProjectFiles
+from brevplan.operations.world import Outside, ProjectFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Offer:
 async def offers(
     directory: Path,
     environment: Mapping[str, str],
-    world: World,
+    world: Outside,
     *,
     gpu: str = "",
     max_price: Decimal | None = None,
@@ -75,7 +74,7 @@ async def _read(account: Account) -> list[Offer]:
     return [Offer(account.alias, item) for item in types]
 
 
-async def _accounts(directory: Path, environment: Mapping[str, str], world: World) -> dict[str, Account]:
+async def _accounts(directory: Path, environment: Mapping[str, str], world: Outside) -> dict[str, Account]:
     diagnostics = Diagnostics()
     files = ProjectFiles(directory)
     config = Config()

@@ -14,12 +14,11 @@ from brevplan.engine.ports import Role
 from brevplan.engine.secrets import unseal
 from brevplan.lang.convert import ConversionError, to_string
 from brevplan.lang.types import ANY
-from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python, type_of
+from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python
 from brevplan.operations.planning import Request, gather_values
 from brevplan.operations.project import KINDS, load_project
 from brevplan.operations.stored import Stored
 from brevplan.operations.world import ProjectFiles, SystemClock
-from brevplan.render.leaves import type_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,6 @@ class StoredOutput:
 
     value: Value
     sensitive: bool
-
-    def document(self) -> dict[str, Any]:
-        """Give Terraform's JSON of an output; a sensitive one has no value in it."""
-        if self.sensitive:
-            return {"sensitive": True, "type": "dynamic"}
-        return {"sensitive": False, "type": type_data(type_of(self.value)), "value": to_python(self.value)}
 
     def plain(self, value: Value) -> Any:
         return to_python(reveal_deep(value))

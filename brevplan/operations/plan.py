@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from brevplan.engine.ports import IntentState, World
+from brevplan.engine.ports import IntentState
 from brevplan.operations.locking import new_holder
 from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
 from brevplan.operations.project import Project
+from brevplan.operations.world import Outside
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder, Lock, try_lock
 from brevplan.state.store import StateStore
 
 
 @asynccontextmanager
-async def plan(project: Project, request: Request, world: World) -> AsyncIterator[Planned]:
+async def plan(project: Project, request: Request, world: Outside) -> AsyncIterator[Planned]:
     """Make a plan; its accounts stay open for the block. Raises `DiagnosticsError`."""
     store = open_state(project, create=False)
     lock: Lock | Holder | None = None
@@ -43,7 +44,7 @@ def _has_open_intents(store: StateStore) -> bool:
         raise state_failure(problem) from problem
 
 
-def _try(store: StateStore, world: World) -> Lock | Holder | None:
+def _try(store: StateStore, world: Outside) -> Lock | Holder | None:
     try:
         return try_lock(store.path, new_holder("plan", world))
     except StateError:

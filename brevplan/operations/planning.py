@@ -17,7 +17,7 @@ from brevplan.engine.address import Address
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
-from brevplan.engine.ports import Intent, IntentState, Record, Role, World
+from brevplan.engine.ports import Intent, IntentState, Record, Role
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.engine.scope import Context, ModuleScope
 from brevplan.engine.settle import bind_found
@@ -34,7 +34,7 @@ from brevplan.operations.session import (
     provider_keys,
     read_catalogues,
 )
-from brevplan.operations.world import ProjectFiles
+from brevplan.operations.world import Outside, ProjectFiles
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder
 from brevplan.state.store import StateStore
@@ -112,7 +112,7 @@ def gather_values(
 async def planned(
     project: Project,
     request: Request,
-    world: World,
+    world: Outside,
     store: StateStore | None,
     *,
     writing: bool,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from brevplan.diagnostics import Diagnostics, Source, failure
-from brevplan.engine.config import Config, load
+from brevplan.engine.config import Config
 from brevplan.engine.kind import DataKind, Kind
+from brevplan.engine.loader import load
 from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData, LocationsData
 from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind

@@ -25,7 +25,7 @@ from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.evaluate import EvaluationError
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
 from brevplan.lang.values import Value, has_unknown, reveal_deep, to_python
-from brevplan.operations.world import jitter
+from brevplan.operations.world import Outside, jitter
 from brevplan.providers import registry
 
 _TYPES: Mapping[str, Type] = {
@@ -77,13 +77,13 @@ async def open_accounts(
     scope: ModuleScope,
     directory: Path,
     environment: Mapping[str, str],
-    world: World,
+    world: Outside,
     diagnostics: Diagnostics,
 ) -> dict[str, Account]:
     """Connect every provider; report settings and credentials that do not work."""
     prepared = {}
     for key, block in keys.items():
-        spec = registry.spec(block.name if block is not None else key)
+        spec = world.spec_of(block.name if block is not None else key)
         settings = read_settings(spec, block, scope, environment, diagnostics)
         if settings is not None:
             prepared[key] = (spec, block, settings)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from brevplan.diagnostics import Diagnostics, Source, Span, suggest
-from brevplan.engine.config import Config, VariableBlock, literal_value
+from brevplan.engine.config import Config, VariableBlock
 from brevplan.engine.desired import check_rules
+from brevplan.engine.loader import literal_value
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.parser import parse, parse_expression

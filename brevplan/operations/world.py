@@ -12,11 +12,15 @@ import secrets
 import socket
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.ports import World
+from brevplan.providers import registry
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -40,8 +44,15 @@ class RandomIds:
         return f"run-{secrets.token_hex(6)}"
 
 
-def system_world() -> World:
-    return World(SystemClock(), RandomIds())
+@dataclass(frozen=True, slots=True)
+class Outside(World):
+    """Time, chance and clouds: everything that a simulation puts in place of the real ones."""
+
+    spec_of: Callable[[str], ProviderSpec] = registry.spec
+
+
+def system_world() -> Outside:
+    return Outside(SystemClock(), RandomIds())
 
 
 def jitter() -> float:

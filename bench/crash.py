@@ -1,0 +1,291 @@
+"""`python -m bench.crash`: kill the real `brevplan apply` at random moments; no machine may be lost or doubled.
+
+Each trial is a fresh project of 40 machines on the embedded cloud. The first applies are killed with SIGKILL, then
+apply is repeated until it succeeds, and the cloud's own file is compared with the state and the configuration. The
+seed decides the trial's cloud and when the kills come, counted from the moment the run takes its lock; where
+that finds the run depends on the machine, so a repeated seed repeats the odds and not the instruction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench import projects
+from bench.measure import BREVPLAN, Workbench
+from brevplan.contract.model import DEAD
+from brevplan.engine.ports import Role
+from brevplan.simcloud.store import Store
+from brevplan.state.store import StateStore
+
+MACHINES: Final = 40
+MOST_APPLIES: Final = 5
+LIMIT_S: Final = 60.0
+
+CLOUDS: Final = {
+    "quiet": "",
+    "boots": '  boot_time = "400ms"\n',
+    "lags": '  list_lag = "300ms"\n',
+    "loses answers": "  lost_response_rate = 0.1\n",
+    "boots, lags and loses answers": ('  boot_time = "300ms"\n  list_lag = "200ms"\n  lost_response_rate = 0.05\n'),
+}
+"""What the clouds of the trials do, in turn."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """One project, what was done to it, and what was found wrong with it afterwards."""
+
+    seed: int
+    cloud: str
+    folder: Path
+    kills: int = 0
+    """Applies that were still running when their kill came."""
+    made_at_kill: list[int] = field(default_factory=list)
+    """Machines in the cloud after each kill."""
+    applies: int = 0
+    converged_s: float = 0.0
+    ended: int = 0
+    """Machines that were made and terminated on the way to the 40."""
+    problems: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.crash", description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first trial; the others count up")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="trials at the same time")
+    given = parser.parse_args(argv)
+    started = time.monotonic()
+    trials = list(run_trials(given.seed, given.trials, jobs=given.jobs))
+    print(f"{summary(trials)}\n{time.monotonic() - started:.0f} s")
+    return 1 if any(trial.problems for trial in trials) else 0
+
+
+def run_trials(first_seed: int, count: int, *, jobs: int = 2) -> Iterator[Trial]:
+    """Run trials with consecutive seeds. The folders of those that found nothing are removed."""
+    folder = Path(tempfile.mkdtemp(prefix="brevplan-crash-"))
+    bench = Workbench(folder)
+    _compile(bench)
+    work_s = {name: _time_of_work(bench, index, arguments) for index, (name, arguments) in enumerate(CLOUDS.items())}
+    keep = False
+    with ThreadPoolExecutor(jobs) as pool:
+        for trial in pool.map(lambda seed: run_trial(bench, seed, work_s), range(first_seed, first_seed + count)):
+            if trial.problems:
+                keep = True
+                print(f"seed {trial.seed} ({trial.cloud}): {'; '.join(trial.problems)}; kept in {trial.folder}")
+            else:
+                shutil.rmtree(trial.folder)
+            yield trial
+    if not keep:
+        shutil.rmtree(folder)
+
+
+def run_trial(bench: Workbench, seed: int, work_s: dict[str, float]) -> Trial:
+    chance = random.Random(seed)
+    cloud = list(CLOUDS)[seed % len(CLOUDS)]
+    arguments = f"{CLOUDS[cloud]}  seed = {seed}\n"
+    trial = Trial(seed, cloud, bench.project(f"seed-{seed}", projects.counted(MACHINES, arguments)))
+    store = Store(trial.folder / "local-cloud.db")
+    try:
+        for _ in range(chance.choice((1, 1, 1, 2, 3))):
+            if _killed_apply(bench, trial.folder, _moment(chance, work_s[cloud])):
+                trial.kills += 1
+                trial.made_at_kill.append(len(_living(store)))
+        _converge(bench, trial)
+        trial.problems += audit(bench, trial.folder, store)
+        trial.ended = len(store.machines(include_gone=True)) - len(store.machines())
+    except (RuntimeError, subprocess.SubprocessError) as problem:
+        trial.problems.append(str(problem))
+    finally:
+        store.close()
+    return trial
+
+
+def _converge(bench: Workbench, trial: Trial) -> None:
+    started = time.monotonic()
+    for _ in range(MOST_APPLIES):
+        trial.applies += 1
+        if _brevplan(bench, trial.folder, "apply", "-auto-approve").returncode == 0:
+            break
+    else:
+        trial.problems.append(f"apply did not succeed in {MOST_APPLIES} runs")
+    trial.converged_s = time.monotonic() - started
+
+
+def audit(bench: Workbench, folder: Path, store: Store) -> list[str]:
+    """Compare the cloud with the state and the configuration; give what is wrong."""
+    living = _living(store)
+    state = StateStore.open(folder / "brevplan.db", create=False)
+    if state is None:
+        return ["there is no state"]
+    try:
+        records, intents = state.records(), state.intents()
+    finally:
+        state.close()
+    wanted = {f"instance.node[{index}]" for index in range(MACHINES)}
+    recorded = {record.cloud_id: str(record.address) for record in records if record.role is Role.CURRENT}
+    others = [record for record in records if record.role is not Role.CURRENT]
+    problems = [f"{len(living)} machines are in the cloud, not {MACHINES}"] if len(living) != MACHINES else []
+    problems += [f"orphan {cloud_id} ({address})" for cloud_id, address in living.items() if cloud_id not in recorded]
+    problems += [f"{address} is recorded as {item}, which is gone" for item, address in recorded.items()
+                 if item not in living]  # fmt: skip
+    problems += [f"{count} machines are at {address}" for address, count in Counter(living.values()).items()
+                 if count > 1]  # fmt: skip
+    problems += [f"{address} is not recorded" for address in sorted(wanted.difference(recorded.values()))]
+    problems += [f"{record.address} is left as {record.role.value}" for record in others]
+    problems += [f"the launch {intent.ref_id} is left open" for intent in intents if intent.state.value == "open"]
+    problems += [f"{record.address} is not settled" for record in records if not record.settled]
+    listed = _brevplan(bench, folder, "state", "list").stdout.split()
+    if sorted(listed) != sorted(wanted):
+        problems.append(f"state list shows {len(listed)} addresses, not the {MACHINES} declared")
+    planned = _brevplan(bench, folder, "plan", "-detailed-exitcode")
+    if planned.returncode != 0:
+        problems.append(f"plan -detailed-exitcode exits {planned.returncode}: {planned.stdout.strip()[-300:]}")
+    return problems
+
+
+def _living(store: Store) -> dict[str, str]:
+    """Give the addresses of the machines that stand, by cloud id."""
+    return {
+        machine.body.cloud_id: machine.body.address for machine in store.machines() if machine.body.status not in DEAD
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a kill comes: so long after the run has said so many lines, counted from when it opened its state."""
+
+    lines: int
+    delay_s: float
+
+
+def _moment(chance: random.Random, work_s: float) -> Moment:
+    """Draw a moment: one in three from the whole run, the others from where machines are being made."""
+    if chance.random() < 1 / 3:
+        return Moment(0, chance.uniform(0.0, work_s))
+    # two lines a machine: it is asked for, and it is there
+    return Moment(chance.randrange(1, 2 * MACHINES), chance.uniform(0.0, 0.01))
+
+
+def _killed_apply(bench: Workbench, folder: Path, moment: Moment) -> bool:
+    """Start an apply and kill it at the moment; tell whether it was still running."""
+    log = folder / "killed.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [BREVPLAN, "apply", "-auto-approve"], cwd=folder, env=bench.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=output,
+        )  # fmt: skip
+        try:
+            _wait_for_lock(process, folder)
+            _wait_for_lines(process, log, moment.lines)
+            process.wait(moment.delay_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.wait(LIMIT_S)
+    return process.returncode == -signal.SIGKILL
+
+
+def _wait_for_lock(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until a run of this process has opened the state: what comes before writes nothing and is not of interest.
+
+    A later run finds the file there, and is waited for by the time its descriptor takes to appear.
+    """
+    state = (folder / "brevplan.db").resolve()
+    deadline = time.monotonic() + LIMIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if state in _open_files(process.pid):
+            return
+        time.sleep(0.001)
+
+
+def _wait_for_lines(process: subprocess.Popen[bytes], log: Path, lines: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.0005)
+
+
+def _open_files(pid: int) -> set[Path]:
+    found = set()
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            found.add(Path(os.readlink(link)))
+    except OSError:
+        pass  # a descriptor, or the process, went away meanwhile
+    return found
+
+
+def _time_of_work(bench: Workbench, index: int, arguments: str) -> float:
+    """Measure how long an undisturbed apply runs after it has opened its state."""
+    folder = bench.project(f"undisturbed-{index}", projects.counted(MACHINES, arguments))
+    process = subprocess.Popen(
+        [BREVPLAN, "apply", "-auto-approve"], cwd=folder, env=bench.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    _wait_for_lock(process, folder)
+    started = time.monotonic()
+    process.wait(LIMIT_S)
+    shutil.rmtree(folder)
+    return time.monotonic() - started
+
+
+def _compile(bench: Workbench) -> None:
+    """Run each command once, so that the modules are compiled and the kills find the work."""
+    folder = bench.project("compiled-by", projects.counted(1))
+    for words in (("apply", "-auto-approve"), ("plan",), ("state", "list")):
+        done = _brevplan(bench, folder, *words)
+        if done.returncode != 0:
+            raise RuntimeError(f"brevplan {words[0]} does not work here: {done.stderr.strip()[-500:]}")
+    shutil.rmtree(folder)
+
+
+def _brevplan(bench: Workbench, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [BREVPLAN, *words], cwd=folder, env=bench.environment, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    with (folder / "runs.log").open("a") as log:
+        log.write(f"$ brevplan {' '.join(words)}\n{done.stdout}{done.stderr}exit {done.returncode}\n")
+    return done
+
+
+def summary(trials: Sequence[Trial]) -> str:
+    """Say by kind of cloud how the trials went."""
+    lines = [f"{'':<32}{'trials':>7}{'killed':>8}{'mid-way':>9}{'applies':>9}{'seconds':>9}{'ended':>7}{'wrong':>7}"]
+    for name in [*CLOUDS, "all"]:
+        some = [trial for trial in trials if name in ("all", trial.cloud)]
+        if not some:
+            continue
+        midway = sum(1 for trial in some for made in trial.made_at_kill if 0 < made < MACHINES)
+        lines.append(
+            f"{name:<32}{len(some):>7}{sum(trial.kills for trial in some):>8}{midway:>9}"
+            f"{max(trial.applies for trial in some):>9}"
+            f"{statistics.median(trial.converged_s for trial in some):>9.2f}"
+            f"{sum(trial.ended for trial in some):>7}{sum(1 for trial in some if trial.problems):>7}"
+        )
+    text = "\n".join(lines)
+    return (
+        f"{text}\nkilled: applies that a kill ended; mid-way: kills with some of the machines made; applies: most runs "
+        "until one succeeded;\nseconds: median until then; ended: machines made and terminated on the way; "
+        "wrong: trials with a machine lost, doubled or unrecorded"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
