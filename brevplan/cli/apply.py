@@ -90,7 +90,7 @@ def _approve(terminal: Terminal, view: PlanView, found: Planned, auto_approve: s
     if is_approved:
         return True
     view.plan(found)
-    if not plan.has_changes and not found.folded.cleanups:
+    if not plan.has_changes:
         return True
     if auto_approve == "true":
         return True

@@ -163,6 +163,7 @@ class Apply:
             PutAccount(AccountRow(a.alias, a.fingerprint, a.spec.name, a.tenant, a.endpoint))
             for a in self.accounts.values()
         ]
+        rows.extend(PutRecord(record) for record in self.folded.bookkeeping)
         if rows:
             await self.committer.commit(*rows)
 
@@ -377,7 +378,7 @@ class Apply:
         if declaration is None or context is None:
             return planned, tuple(sorted(map(str, change.reads))), False
         diagnostics = Diagnostics()
-        protected = bool(known_bool(declaration.lifecycle.prevent_destroy, context, "prevent_destroy", diagnostics))
+        protected = self._is_protected(declaration, context, change, diagnostics)
         reads = tuple(sorted(map(str, change.reads)))
         pending = [name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, name)]
         if not pending:
@@ -394,6 +395,14 @@ class Apply:
         if still:
             raise StepError(f"{', '.join(still)}: still not known, because something that decides it did not succeed")
         return planned, reads, protected
+
+    def _is_protected(
+        self, declaration: Declaration, context: InstanceScope, change: Change, diagnostics: Diagnostics
+    ) -> bool:
+        flag = declaration.lifecycle.prevent_destroy
+        declared = known_bool(flag, context, "prevent_destroy", diagnostics, default=None)
+        record = self._records.get(change.record_key)
+        return declared if declared is not None else record is not None and record.protected
 
     def _evaluate_again(
         self, kind: Kind, declaration: Declaration, context: InstanceScope, address: Address, change: Change

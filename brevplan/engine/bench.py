@@ -65,6 +65,8 @@ class Bench:
         """Accounts whose catalogue is needed before the fold can be finished."""
         self.protected: set[Address] = set()
         self.create_first: set[Address] = set()
+        self.bookkeeping: list[Record] = []
+        """Rows to be written anew although nothing about their machine changes: protection, edges, a renamed block."""
         self._abilities: dict[str, Ability] = {}
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._orphans: list[Orphan] | None = None

@@ -45,6 +45,8 @@ class Folded:
     contexts: dict[Address, InstanceScope]
     cleanups: list[Record]
     """Rows of machines that are gone and no longer wanted: to be forgotten by the next apply."""
+    bookkeeping: list[Record]
+    """Rows to be written anew although nothing about their machine changes."""
 
 
 def fold(config: Config, inputs: Inputs, facts: Facts) -> Folded | Needs:
@@ -86,7 +88,7 @@ class _Fold:
             bench.drift,
             self.orphans(),
         )
-        return Folded(plan, self.scope, self.diagnostics, self.contexts, cleanups)
+        return Folded(plan, self.scope, self.diagnostics, self.contexts, cleanups, self.books(changes))
 
     def ordered(self) -> list[Address]:
         """Give the blocks so that each comes after what it refers to; report cycles with their places."""
@@ -231,6 +233,13 @@ class _Fold:
                         notes=(*other.notes, f"created before it is destroyed, because {change.address} is"),
                     )
                     pending.append(address)
+
+    def books(self, changes: list[Change]) -> list[Record]:
+        """Give the rows to rewrite, but for those that a change of this plan writes anyway."""
+        if self.options.mode is not Mode.NORMAL or not self.bench.facts.refreshed:
+            return []
+        written = {change.record_key for change in changes if not change.is_noop or change.blocked}
+        return [record for record in self.bench.bookkeeping if record.key not in written]
 
     def orphans(self) -> list[OrphanNote]:
         adopted = frozenset(change.cloud_id for change in self.bench.changes.values() if change.cloud_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -175,7 +175,9 @@ def _ignored_value(name: str, value: Value, current: Mapping[str, Value]) -> Val
 
 
 def _note_protection(bench: Bench, subject: Subject, record: Record | None) -> None:
-    if _flag(bench, subject, "prevent_destroy", default=False):
+    """Protection that was applied once stays until `false` is applied: leaving the line out does not disarm it."""
+    declared = _flag(bench, subject, "prevent_destroy", default=None)
+    if declared or (declared is None and record is not None and record.protected):
         bench.protected.add(subject.address)
 
 
@@ -281,6 +283,8 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
     power = _power(outcome)
     loses = power is Power.STOP and outcome.stop_loses_data
     action = Action.UPDATE if changed or finish else Action.NOOP
+    if action is Action.NOOP and record is not None:
+        _keep_books(bench, subject, sighting, record)
     price = subject.kind.hourly_price
     return Change(
         subject.address,
@@ -299,6 +303,20 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
         price_after=decimal_price(price(outcome.after)),
         **origin(bench, sighting, subject.alias),
     )
+
+
+def _keep_books(bench: Bench, subject: Subject, sighting: Present, record: Record) -> None:
+    """Note a row whose machine stays as it is, and whose protection, edges or provider block do not."""
+    here = sighting.account or record.alias
+    fresh = replace(
+        record,
+        protected=subject.address in bench.protected,
+        reads=tuple(sorted(map(str, subject.desired.reads))),
+        alias=here,
+        account=bench.account(here) or record.account,
+    )
+    if fresh != record:
+        bench.bookkeeping.append(fresh)
 
 
 def _power(outcome: Outcome) -> Power | None:

@@ -328,7 +328,7 @@ class _Preparer:
             try:
                 return binary(symbol, a, b)
             except OperationError as problem:
-                raise _placed(problem, node) from None
+                raise _placed(problem, node.span) from None
 
         return run
 
@@ -340,7 +340,7 @@ class _Preparer:
             try:
                 return unary(symbol, value)
             except OperationError as problem:
-                raise _placed(problem, node) from None
+                raise _placed(problem, node.span) from None
 
         return run
 
@@ -371,7 +371,7 @@ class _Preparer:
             try:
                 return Secret(text_of(value.value)) if isinstance(value, Secret) else text_of(value)
             except OperationError as problem:
-                raise _placed(problem, node) from None
+                raise _placed(problem, node.span) from None
 
         return text
 
@@ -497,13 +497,7 @@ def _outcome(result: Value, waits: Unknown | None, hidden: bool) -> Value:
     return _marked(result if waits is None else Unknown(ANY, waits.because, not_null=True), hidden)
 
 
-def _placed(problem: OperationError, node: ast.Node) -> EvaluationError:
-    """Give a mistake its place: of a step, the name or the key alone."""
-    span = node.span
-    if isinstance(node, ast.Index):
-        span = node.key.span
-    elif isinstance(node, ast.GetAttr):
-        span = Span(node.source, node.end - len(node.name), node.end)
+def _placed(problem: OperationError, span: Span) -> EvaluationError:
     return fault(problem.summary, problem.message, span, hint=problem.hint)
 
 
@@ -557,8 +551,14 @@ def _follow(value: Value, steps: Sequence[Step], nodes: Sequence[ast.GetAttr | a
         try:
             value = get_attribute(value, step) if isinstance(step, str) else get_index(value, step.value)
         except OperationError as problem:
-            raise _placed(problem, nodes[position]) from None
+            raise _placed(problem, _step_span(nodes[position])) from None
     return value
+
+
+def _step_span(node: ast.GetAttr | ast.Index) -> Span:
+    if isinstance(node, ast.Index):
+        return node.key.span
+    return Span(node.source, node.end - len(node.name), node.end)
 
 
 # Splats.
@@ -619,7 +619,7 @@ def _truth(node: ast.Node, value: Value, what: str) -> bool | Unknown:
     try:
         return to_bool(value, what)
     except OperationError as problem:
-        raise _placed(problem, node) from None
+        raise _placed(problem, node.span) from None
 
 
 def _undecided(node: ast.Conditional, truth: Unknown, arms: tuple[Run, Run], scope: Scope, loop: Loop) -> Value:

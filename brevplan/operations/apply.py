@@ -143,7 +143,7 @@ async def _run(
 def _has_work(found: Planned) -> bool:
     plan = found.folded.plan
     outputs = any(output.action is not Action.NOOP for output in plan.outputs.values())
-    return bool(plan.effective) or outputs or bool(found.folded.cleanups)
+    return bool(plan.effective or outputs or found.folded.cleanups or found.folded.bookkeeping)
 
 
 async def _settle_open(found: Planned, store: StateStore, hooks: Hooks) -> None:

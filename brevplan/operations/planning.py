@@ -134,12 +134,12 @@ async def planned(
     diagnostics.raise_if_errors()
     memory = _Memory.read(store, workspace)
     keys = provider_keys(project.config)
-    check_recorded_providers(keys, memory.mine, diagnostics)
-    diagnostics.raise_if_errors()
     accounts = await open_accounts(
         project.config, keys, scope, project.directory, request.environment, world, diagnostics
     )
     try:
+        diagnostics.raise_if_errors()
+        check_recorded_providers(accounts, memory.mine, diagnostics)
         diagnostics.raise_if_errors()
         facts = await _facts(project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics)
         folded = await _folded(project, request, files, now, values, facts, accounts)

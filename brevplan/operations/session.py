@@ -44,12 +44,14 @@ def provider_keys(config: Config) -> dict[str, ProviderBlock | None]:
     return keys
 
 
-def check_recorded_providers(keys: Iterable[str], records: Iterable[Record], diagnostics: Diagnostics) -> None:
-    """Report provider blocks that are gone although machines are recorded in their accounts."""
+def check_recorded_providers(
+    accounts: Mapping[str, Account], records: Iterable[Record], diagnostics: Diagnostics
+) -> None:
+    """Report provider blocks that are gone although machines are recorded in their accounts; a renamed one is not."""
     missing: dict[str, list[Record]] = {}
-    known = set(keys)
+    fingerprints = {account.fingerprint for account in accounts.values()}
     for record in records:
-        if record.cloud_id and record.alias not in known:
+        if record.cloud_id and record.alias not in accounts and record.account not in fingerprints:
             missing.setdefault(record.alias, []).append(record)
     for alias, rows in sorted(missing.items()):
         name, _, second = alias.partition(".")

@@ -1,0 +1,57 @@
+"""The real command, really killed: no machine is lost and none doubled, and the audit that says so is not blind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bench import projects
+from bench.crash import CLOUDS, MACHINES, audit, run_trials
+from bench.measure import BREVPLAN, Workbench
+from brevplan.simcloud.model import with_body
+from brevplan.simcloud.store import Store
+
+TRIALS = 20
+
+
+@pytest.mark.slow
+def test_apply_killed_at_random_moments_ends_with_exactly_the_declared_machines() -> None:
+    trials = list(run_trials(1, TRIALS))
+    assert {trial.cloud for trial in trials} == set(CLOUDS)
+    assert [f"seed {trial.seed}: {trial.problems}" for trial in trials if trial.problems] == []
+    assert sum(trial.kills for trial in trials) >= TRIALS // 2, "the kills came too late to mean anything"
+    interrupted = [made for trial in trials for made in trial.made_at_kill if 0 < made < MACHINES]
+    assert interrupted, "no kill came while machines were being made"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workbench, Path, Store]]:
+    bench = Workbench(tmp_path_factory.mktemp("crash"))
+    folder = bench.project("fleet", projects.counted(MACHINES))
+    cost = bench.run((BREVPLAN, "apply", "-auto-approve"), folder, limit_s=60)
+    assert cost.exit_code == 0
+    store = Store(folder / "local-cloud.db")
+    yield bench, folder, store
+    store.close()
+
+
+@pytest.mark.slow
+def test_audit_of_a_quiet_fleet_finds_nothing(fleet: tuple[Workbench, Path, Store]) -> None:
+    assert audit(*fleet) == []
+
+
+@pytest.mark.slow
+def test_audit_of_a_doubled_and_a_lost_machine_finds_both(fleet: tuple[Workbench, Path, Store]) -> None:
+    bench, folder, store = fleet
+    first, second = store.machines()[:2]
+    store.delete_machine(second.body.cloud_id)
+    with store.write():
+        number = store.next_number("machine")
+        twin = with_body(first, cloud_id=f"i-{number:08d}", ref_id=f"{first.ref_id[:-6]}aaaaaa")
+        store.add(replace(twin, number=number))
+    found = "\n".join(audit(bench, folder, store))
+    assert f"orphan i-{number:08d} ({first.body.address})" in found
+    assert f"2 machines are at {first.body.address}" in found
+    assert f"{second.body.address} is recorded as {second.body.cloud_id}, which is gone" in found
+    assert "plan -detailed-exitcode exits" in found
