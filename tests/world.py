@@ -74,10 +74,10 @@ class VirtualClock:
 
 
 class CountingIds:
-    """Ids in order: `aaaaaa`, `aaaaab`, …"""
+    """Ids in order: `aaaaaa`, `aaaaab`, …; another process starts at another number."""
 
-    def __init__(self) -> None:
-        self._attempts = count()
+    def __init__(self, first: int = 0) -> None:
+        self._attempts = count(first)
         self._runs = count(1)
 
     def attempt(self) -> str:

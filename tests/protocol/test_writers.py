@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from brevplan.simcloud.faults import NO_FAULT, Call, Fault
 from brevplan.state import lock
 from brevplan.state.lock import Holder, Lock, is_held, read_holder, try_lock
 from brevplan.state.store import StateStore
-from tests.world import Lab, configuration
+from tests.world import CountingIds, Lab, configuration
 
 ME = Holder("0123", "ann", "box", 1, "apply", "2026-01-01T00:00:00Z")
 
@@ -131,7 +132,7 @@ def _plan_in_another_process(folder: Path, text: str) -> str:
 KILLED = """
 import os, pathlib, signal, sys
 from brevplan.simcloud.faults import NO_FAULT
-from tests.world import Lab, configuration
+from tests.world import CountingIds, Lab, configuration
 
 lab = Lab(pathlib.Path(sys.argv[1]), configuration(4))
 number = int(sys.argv[2])
@@ -154,6 +155,7 @@ def test_open_intents_of_a_dead_run_are_bound_by_a_plan(tmp_path: Path, number: 
     done = subprocess.run(command, check=False, timeout=60, cwd=root)
     assert done.returncode == -9
     lab = Lab(tmp_path, configuration(4))
+    lab.outside = replace(lab.outside, ids=CountingIds(1000))
     store = lab.state()
     opened = {intent.ref_id for intent in store.intents()}
     store.close()
