@@ -44,9 +44,12 @@ class Workbench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BREVPLAN_", "TF_"))}
-        # without compiled modules every start would compile the whole package: nobody's installation does
-        kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        # Python's own variables too: without compiled modules every start would compile the whole package
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("BREVPLAN_", "TF_", "PYTHON"))
+        }
+        if "PYTHONPATH" in os.environ:
+            kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         self.environment = kept | {
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "XDG_CACHE_HOME": str(folder / "cache"),
@@ -87,6 +90,9 @@ class Workbench:
                 # the counters can be read for as long as the dead process has not been collected
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
                 wall = time.perf_counter() - started
+            except BaseException:
+                _end(process.pid, expired)
+                raise
             finally:
                 alarm.cancel()
             written = _bytes_written(process.pid)

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ GRAPH_LIBRARY: Final = "networkx"
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no command is left running behind
     sizes = sorted({int(text) for text in given.sizes.split(",")})
     times = 1 if given.quick else 3
     folder = Path(tempfile.mkdtemp(prefix="brevplan-bench-"))
@@ -60,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__)
     parser.add_argument("--sizes", default="100,1000,10000", help="machines, comma-separated")
-    parser.add_argument("--quick", action="store_true", help="every command once, no comparison above 1,000")
+    parser.add_argument("--quick", action="store_true", help="every command once")
+    parser.add_argument(
+        "--terraform-up-to", type=int, default=1000, metavar="N",
+        help="most machines to compare with Terraform, which takes minutes for 10,000 (default 1000; 0: never)",
+    )  # fmt: skip
     parser.add_argument("--limit", type=float, default=120.0, help="most seconds for one command")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
     return parser.parse_args(argv)
@@ -87,7 +93,7 @@ def _heavy_imports(bench: Workbench) -> list[str]:
 
 def _theirs(bench: Workbench, form: str, count: int, times: int, given: argparse.Namespace) -> Life | None:
     tool: Tool | None = terraform()
-    if tool is None or (given.quick and count > 1000):
+    if tool is None or count > given.terraform_up_to:
         return None
     return live(bench, tool, form, count, times=times, limit_s=given.limit)
 

@@ -18,6 +18,7 @@ from brevplan.operations.project import KINDS
 from brevplan.operations.stored import read
 from brevplan.render.leaves import output_data
 from brevplan.render.text import render_outputs, render_plan, render_state, render_value
+from brevplan.version import VERSION
 
 
 @click.command()
@@ -39,7 +40,8 @@ def show(terminal: Terminal, as_json: bool, no_color: bool, path: str | None) ->
     if as_json:
         from brevplan.render.state_json import state_document  # only with -json
 
-        terminal.json_line(state_document(stored.records, stored.outputs, schemas))
+        outputs = {name: (item.value, item.sensitive) for name, item in stored_outputs(stored).items()}
+        terminal.json_line(state_document(stored.records, outputs, schemas, VERSION))
         return 0
     if not stored.records:
         terminal.line("The state is empty.")

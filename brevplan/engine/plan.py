@@ -76,6 +76,7 @@ class _Fold:
         if bench.needs and not self.options.offline:
             return Needs(frozenset(bench.needs))
         self.spread_create_first()
+        self.recover_recorded_only()
         changes = sift([*bench.changes.values(), *extra], self.options)
         outputs = plan_outputs(self.config, self.scope, bench.facts, self.options.mode, changes, self.diagnostics)
         plan = Plan(
@@ -240,6 +241,16 @@ class _Fold:
             return []
         written = {change.record_key for change in changes if not change.is_noop or change.blocked}
         return [record for record in self.bench.bookkeeping if record.key not in written]
+
+    def recover_recorded_only(self) -> None:
+        """Take what lives in the state alone for adopted when a machine that reads it is: the state was lost."""
+        adopted = {read for change in self.bench.changes.values() if change.imports for read in change.reads}
+        for address, change in list(self.bench.changes.items()):
+            is_recorded_only = not self.bench.inputs.kinds[address.kind].needs_provider
+            if is_recorded_only and change.action is Action.CREATE and {address, address.block} & adopted:
+                self.bench.changes[address] = dataclasses.replace(
+                    change, action=Action.NOOP, before=change.after, imports=str(address)
+                )
 
     def orphans(self) -> list[OrphanNote]:
         adopted = frozenset(change.cloud_id for change in self.bench.changes.values() if change.cloud_id)

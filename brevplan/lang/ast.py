@@ -244,8 +244,6 @@ class Body(Node):
 def children(node: Node | str) -> Iterator[Node]:
     """Give the direct sub-nodes of an expression or template part, in the order written."""
     match node:
-        case str():
-            return
         case Template(parts=parts):
             yield from (part for part in parts if not isinstance(part, str))
         case TemplateIf():

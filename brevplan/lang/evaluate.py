@@ -19,7 +19,7 @@ from brevplan.lang.functions import registry
 from brevplan.lang.gate import Environment, Function, FunctionError, invoke
 from brevplan.lang.operators import OperationError, binary, get_attribute, get_index, text_of, to_bool, unary
 from brevplan.lang.printing import print_value
-from brevplan.lang.types import ANY, BOOL, STRING, ListType, MapType, SetType, TupleType, Type, friendly
+from brevplan.lang.types import ANY, BOOL, STRING, ListType, MapType, Primitive, SetType, TupleType, Type, friendly
 from brevplan.lang.values import (
     EMPTY_TUPLE,
     List,
@@ -644,10 +644,13 @@ def _is_not_null(value: Value) -> bool:
 
 
 def _inconsistent(node: ast.Conditional, then: Value, otherwise: Value) -> EvaluationError:
+    types = (type_of(then), type_of(otherwise))
+    one, other = map(friendly, types)
+    if one == other and not has_secret(then) and not has_secret(otherwise):
+        one, other = map(str, types)  # in full: the difference is inside
     return fault(
         "Inconsistent conditional result types",
-        f"The two results must have one type in common: the true one is {friendly(type_of(then))}, "
-        f"the false one is {friendly(type_of(otherwise))}.",
+        f"The two results must have one type in common: the true one is {one}, the false one is {other}.",
         node.span,
     )
 
@@ -743,7 +746,7 @@ class _Rounds:
         self.hidden = isinstance(source, Secret)
         collection = reveal(source)
         names = dict(self.outer)
-        if isinstance(collection, Unknown):
+        if isinstance(collection, Unknown) and not isinstance(collection.type, Primitive):
             self.waits = collection
             self._bind(names, *_stand_ins(collection))
             self.hidden |= condition is not None and _touched(condition, self.scope, names)
@@ -805,7 +808,7 @@ def _spread_call(node: ast.Call, function: Function, scope: Scope, values: list[
     """Call a function whose last argument is a list of arguments."""
     last = values.pop()
     rest = reveal(last)
-    if isinstance(rest, Unknown):
+    if isinstance(rest, Unknown) and (rest.type is ANY or isinstance(rest.type, (ListType, SetType, TupleType))):
         result = Unknown(function.returns, rest.because, not_null=function.never_null)
         return _marked(result, has_secret(last) or any(map(has_secret, values)))
     if not isinstance(rest, Sequence_):
@@ -903,8 +906,10 @@ def _type(node: ast.Call, arguments: list[Run]) -> Run:
 
     def run(scope: Scope, loop: Loop) -> Value:
         value = arguments[0](scope, loop)
-        cause = first_unknown((value,)) if is_open(value) else None
-        return str(type_of(value)) if cause is None else Unknown(STRING, cause.because, not_null=True)
+        type_, cause = type_of(value), first_unknown((value,)) if is_open(value) else None
+        text: Value = str(type_) if cause is None else Unknown(STRING, cause.because, not_null=True)
+        # the names and the number of its elements tell something of a collection that is secret
+        return _marked(text, has_secret(value) and not isinstance(type_, Primitive))
 
     return run
 

@@ -69,8 +69,8 @@ def binary(symbol: str, left: Value, right: Value) -> Value:
         return unary("!", _equal(left, right))
     if left.__class__ is Secret or right.__class__ is Secret:
         return _hidden(f'"{symbol}"', binary, symbol, reveal(left), reveal(right))
-    a = left if left.__class__ is int else _operand(symbol, "left", left)
-    b = right if right.__class__ is int else _operand(symbol, "right", right)
+    a = left if left.__class__ is int else _operand(symbol, "left side", left)
+    b = right if right.__class__ is int else _operand(symbol, "right side", right)
     if isinstance(a, Unknown) or isinstance(b, Unknown):
         because = a.because if isinstance(a, Unknown) else b.because  # type: ignore[union-attr]  # one of them is
         return Unknown(BOOL if symbol in _COMPARE else NUMBER, because, not_null=True)
@@ -99,12 +99,12 @@ def _equal(left: Value, right: Value) -> Value:
 
 def _operand(symbol: str, side: str, value: Value) -> Number | Unknown:
     if value is None:
-        raise OperationError("Operand is null", f'The {side} side of "{symbol}" is null, and a number is needed.')
+        raise OperationError("Operand is null", f'The {side} of "{symbol}" is null, and a number is needed.')
     try:
         result = convert(value, NUMBER)
     except ConversionError as problem:
         hint = 'Texts are joined by a template: "${a}${b}".' if symbol == "+" and isinstance(value, str) else ""
-        raise OperationError("Unsuitable operand", f'The {side} side of "{symbol}": {problem}.', hint) from None
+        raise OperationError("Unsuitable operand", f'The {side} of "{symbol}": {problem}.', hint) from None
     assert isinstance(result, (int, Fraction, float, Unknown))
     return result
 
@@ -178,7 +178,7 @@ def unary(symbol: str, value: Value) -> Value:
     if isinstance(value, Secret):
         return _hidden(f'"{symbol}"', unary, symbol, value.value)
     if symbol == "-":
-        number = _operand("-", "right", value)
+        number = _operand("-", "operand", value)
         return Unknown(NUMBER, number.because, not_null=True) if isinstance(number, Unknown) else -number
     truth = to_bool(value, 'The operand of "!"')
     return Unknown(BOOL, truth.because, not_null=True) if isinstance(truth, Unknown) else not truth

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.config import Config, Declaration, NestedBlock, literal_value
+from brevplan.engine.config import Config, Declaration, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
+from brevplan.engine.loader import literal_value
 from brevplan.lang.evaluate import Prepared, Reference
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import has_secret

@@ -111,7 +111,7 @@ class _Resource:
         body, layout = self.body, self.layout
         if body.differing is None:
             value = new if new is not None else old
-            if value is None:
+            if value is None or (body.sign == ADD and _says_nothing(value)):
                 return None
             lines = layout.whole(value, column, body.sign)
             return _Row(body.sign, name, joined(lines, ["null"]) if body.sign == REMOVE else lines)
@@ -176,6 +176,11 @@ class _Resource:
         shown = frozenset(name for name in self.body.differing if not alike(before.get(name), after.get(name)))
         body = Body(self.body.sign, before, after, shown)
         return list(_Resource(self.layout, self.schema, body).lines(column))
+
+
+def _says_nothing(value: Value) -> bool:
+    """Tell whether a new resource is described as well without this value: it is empty."""
+    return value == "" or (isinstance(value, (Mapping_, Sequence_)) and not len(value))
 
 
 def _blocks(value: Value, specs: Mapping[str, AttributeSpec]) -> list[Object]:

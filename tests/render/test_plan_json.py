@@ -11,8 +11,9 @@ import pytest
 
 from brevplan.diagnostics import Diagnostics, Source, error
 from brevplan.engine.change import Action, Change, Cost, OrphanNote, OutputChange, Plan, Power, Reason
-from brevplan.engine.config import Config, load
+from brevplan.engine.config import Config
 from brevplan.engine.kind import AttributeSpec, Schema
+from brevplan.engine.loader import load
 from brevplan.lang.parser import parse
 from brevplan.lang.types import STRING
 from brevplan.lang.values import Map, Object, Secret, Tuple, Unknown, Value

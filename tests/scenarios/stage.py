@@ -145,7 +145,7 @@ class Stage:
         text = path.read_text(encoding="utf-8")
         for line in body.splitlines():
             old, arrow, new = line.partition("=>")
-            old, new = old.strip(), new.strip().replace("\\n", "\n")
+            old, new = old.strip().replace("\\n", "\n"), new.strip().replace("\\n", "\n")
             assert arrow, f"an edit is OLD => NEW, not {line!r}"
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
             text = text.replace(old, new)
@@ -265,7 +265,7 @@ _RANDOM = (
 def _alteration(verb: str, arguments: list[str]) -> dict[str, object]:
     match verb:
         case "stop":
-            return {"status": LifecycleStatus.STOPPED, "public_ip": ""}
+            return {"status": LifecycleStatus.STOPPED}
         case "start":
             return {"status": LifecycleStatus.RUNNING}
         case "fail":
