@@ -78,6 +78,7 @@ def _check_planfile(approved: planfile.PlanFile, request: Request) -> None:
     options = request.options
     if options.targets or options.excludes or options.replaced or options.reaped:
         raise failure("Options contradict each other", "A plan file holds its own targets: options cannot change them.")
+    approved.check_given(request)
     if not approved.content.applyable:
         raise failure(
             "Plan cannot be applied", f"{approved.path} has nothing that can be applied.", hint="Make a new plan."

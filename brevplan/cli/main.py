@@ -95,6 +95,10 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
     try:
         chdir, rest = split_chdir(words)
         terminal.chdir = chdir
+        if terminal.environment.get("BREVPLAN_LOG"):
+            from brevplan.cli.logs import configure  # off in most runs
+
+            configure(terminal.environment, terminal.directory)
         rest = normalise(with_environment(rest, terminal.environment))
         if rest and rest[0] == "--version":
             rest[0] = "version"
@@ -117,12 +121,16 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
     except Exception as problem:  # the edge: a defect is told in one line, and whole in the debug log
         if terminal.log_level in ("debug", "trace"):
             raise
+        from brevplan.cli.logs import write_crash
+
+        kept = write_crash(problem, terminal.environment, terminal.directory)
+        where = f"Its traceback is in {kept}." if kept is not None else "BREVPLAN_LOG=debug shows its traceback."
         terminal.show(
             [
                 error(
                     "Internal error",
                     f"{type(problem).__name__}: {problem}",
-                    hint="This is a defect of brevplan. BREVPLAN_LOG=debug shows where it happened.",
+                    hint=f"This is a defect of brevplan, and nothing is lost. {where}",
                 )
             ]
         )

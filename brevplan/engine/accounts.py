@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 
 from brevplan.contract.client import Clock, CloudClient, Traits, Urgency
@@ -11,6 +12,8 @@ from brevplan.contract.model import Instance, InstanceFilter
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.calls import Patience
 from brevplan.engine.pacing import AccountPacer
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Account:
 
     async def fetch(self) -> list[Instance]:
         """List once, with retries; raise `CloudError`."""
+        _LOG.debug("%s: listing", self.alias)
         return await self.patience.retried(lambda: self.client.list_instances(InstanceFilter(), urgency=Urgency.POLL))
 
     async def next_snapshot(self) -> Snapshot:

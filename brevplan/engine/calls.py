@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +13,7 @@ from brevplan.contract.errors import CloudError, RateLimited, Unavailable
 from brevplan.engine.pacing import AccountPacer
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Patience:
             except CloudError as problem:
                 attempt += 1
                 exhausted = self.clock.monotonic() >= until if until is not None else attempt > self.retries
+                _LOG.warning("%s (try %d%s)", problem, attempt, ", given up" if exhausted else "")
                 if not problem.retryable or exhausted:
                     raise
                 await self.wait(problem, attempt)

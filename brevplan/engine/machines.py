@@ -7,6 +7,7 @@ under way; waiting for a machine to boot or to go holds none.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ from brevplan.engine.ports import (
 from brevplan.engine.secrets import seal_attributes
 from brevplan.engine.settle import TwoMachines, Uncertain, bound_record, settle
 from brevplan.lang.values import Value
+
+_LOG = logging.getLogger(__name__)
 
 CREATE_TIMEOUT = 45 * 60.0
 UPDATE_TIMEOUT = 20 * 60.0
@@ -158,6 +161,7 @@ async def _launch(
             intent, request = _intent(shop, step, goal, account)
             first: list[Write] = [shop.open_step(step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
+            _LOG.info("%s: launching %s at %s", step.address, intent.ref_id, account.alias)
             try:
                 machine = await account.patience.once(partial(account.client.create_instance, request))
             except CloudError as problem:
@@ -220,6 +224,7 @@ async def _bind(
         writes.append(DropRecord(change.record_key))
     shop.bound_ids[(account.fingerprint, machine.cloud_id)] = record.key
     await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
+    _LOG.info("%s: bound to %s", step.address, machine.cloud_id)
     return record
 
 
@@ -494,6 +499,7 @@ async def _end(shop: Workshop, step: Step, account: Account, cloud_id: str, dead
         except InstanceNotFound:
             return  # gone already is what was wanted
 
+    _LOG.info("%s: terminating %s", step.address, cloud_id)
     async with shop.slots.slot():
         await account.patience.retried(terminate, until=deadline)
     while True:

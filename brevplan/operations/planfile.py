@@ -182,6 +182,21 @@ class PlanFile:
         accepted = frozenset(self.content.options["accepted_accounts"]) | request.accepted_accounts
         return replace(request, options=self.options(), accepted_accounts=accepted, workspace=self.plan.workspace)
 
+    def check_given(self, request: Request) -> None:
+        """Refuse values for variables that the plan holds already; raise `DiagnosticsError`."""
+        names = [item.text.partition("=")[0].strip() for item in request.given if not item.is_file]
+        wrong = [name for name in names if name in self.content.values]
+        if wrong:
+            raise DiagnosticsError(
+                [
+                    error(
+                        "Variable is part of the plan",
+                        f"-var {name}: the plan holds its value; only sensitive variables are given again.",
+                    )
+                    for name in wrong
+                ]
+            )
+
     def project(self, directory: Path) -> Project:
         """Load the sources of the plan; those that something was cut out of are read again from the folder."""
         return load_sources(directory, [self._source(directory, text) for text in self.content.sources])

@@ -34,7 +34,7 @@ from brevplan.operations.session import (
     provider_keys,
     read_catalogues,
 )
-from brevplan.operations.world import Outside, ProjectFiles
+from brevplan.operations.world import Outside, ProjectFiles, tracked_by_git
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder
 from brevplan.state.store import StateStore
@@ -124,6 +124,7 @@ async def planned(
     `writing` says that this run holds the lock, so that open intents of dead runs may be bound.
     """
     diagnostics = Diagnostics(list(project.diagnostics.items))
+    _warn_of_tracked(project, diagnostics)
     files = ProjectFiles(project.directory)
     now = fixed.now if fixed is not None else world.clock.now()
     workspace = workspace_of(request, store)
@@ -150,6 +151,15 @@ async def planned(
         yield Planned(project, folded, facts, accounts, values, files, now, diagnostics)
     finally:
         await close_accounts(accounts)
+
+
+def _warn_of_tracked(project: Project, diagnostics: Diagnostics) -> None:
+    for name in tracked_by_git(project.directory, [project.config.settings.backend_path, "*.plan"]):
+        diagnostics.warning(
+            "Git tracks a file that it should not",
+            f"{name} holds what belongs to one machine, and two clones of it would each think to own the same fleet.",
+            hint=f"git rm --cached {name}, and add it to .gitignore (brevplan init does).",
+        )
 
 
 def workspace_of(request: Request, store: StateStore | None) -> str:

@@ -16,7 +16,9 @@ from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind
 from brevplan.lang import ast
 from brevplan.lang.parser import parse
+from brevplan.operations.requirements import check_version
 from brevplan.providers import registry
+from brevplan.version import VERSION
 
 KINDS: Final[Mapping[str, Kind]] = {"firewall": FirewallKind(), "instance": InstanceKind()}
 DATA_KINDS: Final[Mapping[str, DataKind]] = {
@@ -107,6 +109,7 @@ def load_sources(directory: Path, sources: Iterable[Source]) -> Project:
         diagnostics,
     )
     _explain_planned(config, diagnostics)
+    check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
     diagnostics.raise_if_errors()
     return Project(directory, config, sources, bodies, diagnostics)
 

@@ -12,7 +12,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -112,6 +112,20 @@ def user_name() -> str:
 
 def host_name() -> str:
     return socket.gethostname()
+
+
+def tracked_by_git(directory: Path, names: Sequence[str]) -> list[str]:
+    """Give those of the files that git tracks: states and plans hold what does not belong into a repository."""
+    if not any((parent / ".git").exists() for parent in (directory.absolute(), *directory.absolute().parents)):
+        return []
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(directory), "ls-files", "-z", "--", *names],
+            capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return sorted(name for name in found.stdout.split("\0") if name)
 
 
 def git_commit(directory: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -43,6 +44,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _TEXTS = msgspec.json.Decoder(tuple[str, ...])
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 _RECORD_COLUMNS = (
     "key, workspace, address, role, kind, attributes, alias, account, ref_id, cloud_id, settled, seen, protected, "
@@ -166,6 +168,7 @@ class StateStore:
 
     def transact(self, writes: Sequence[Write]) -> None:
         """Write all or nothing, durably; raise `StateLost` when this run may not, or cannot, write any more."""
+        _LOG.debug("writing %s", ", ".join(type(write).__name__ for write in writes))
         try:
             with explained(self.path):
                 self._transact(writes)

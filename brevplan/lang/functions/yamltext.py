@@ -169,7 +169,7 @@ def _escaped(letter: str) -> str:
 
 
 def _yamldecode(_: Environment, text: str) -> Value:
-    import yaml  # type: ignore[import-untyped]  # only configurations with YAML pay for it
+    import yaml  # only configurations with YAML pay for it
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
