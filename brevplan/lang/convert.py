@@ -22,6 +22,8 @@ from brevplan.lang.types import (
     TupleType,
     Type,
     friendly,
+    is_open_type,
+    without_optional,
 )
 from brevplan.lang.values import (
     List,
@@ -120,7 +122,7 @@ def _convert_unknown(value: Unknown, target: Type) -> Value:
 
 
 def _type_once_known(stand_in: Value, target: Type) -> Type:
-    return target if isinstance(target, ObjectType) else type_of(stand_in)
+    return without_optional(target) if isinstance(target, ObjectType) else type_of(stand_in)
 
 
 def _may_become(source: Type, target: Type) -> bool:
@@ -132,7 +134,7 @@ def _may_become(source: Type, target: Type) -> bool:
 def _settle_unknown(source: Type, target: Type) -> Type:
     """Decide what `any` inside a constraint stands for when the elements are unknown but their types are not."""
     if source is ANY or not isinstance(target, (ListType, SetType, MapType)) or target.element is not ANY:
-        return target
+        return without_optional(target)
     element = unify(_elements(source))
     if element is None:
         raise ConversionError(f"all elements of the {friendly(source)} must have the same type")
@@ -203,6 +205,7 @@ def _to_sequence(value: Value, target: ListType | SetType) -> Value:
             items.append(convert(item, element))
         except ConversionError as problem:
             raise problem.under(f"[{position}]") from None
+    items, element = _alike(items, element)
     if make is List and not (isinstance(value, Set) and value.has_unknown and len(value) > 1):
         return List(items, element)
     result = Tuple(items)
@@ -211,6 +214,18 @@ def _to_sequence(value: Value, target: ListType | SetType) -> Value:
         return _unknown_instead(result, ListType(element) if make is List else SetType(element), result)
     # a set shows by its order and length what is in it: one secret member makes it secret as a whole
     return Secret(Set(map(reveal_deep, items), element)) if result.has_secret else Set(items, element)
+
+
+def _alike(items: Iterable[Value], element: Type) -> tuple[list[Value], Type]:
+    """Give the elements one type, also where the constraint has `any` inside, and that type."""
+    converted, type_ = list(items), without_optional(element)
+    if converted and is_open_type(type_):
+        found = unify(map(type_of, converted))
+        if found is None:
+            raise ConversionError("all elements must have the same type")
+        if found != type_:
+            return [convert(item, found) for item in converted], found
+    return converted, type_
 
 
 def _settle_element(element: Type, value: Sequence_ | Mapping_) -> Type:
@@ -265,14 +280,15 @@ def _to_map(value: Value, target: MapType) -> Value:
             items[name] = convert(item, element)
         except ConversionError as problem:
             raise problem.under(f"[{quote(name)}]") from None
-    return Map(items, element)
+    alike, element = _alike(items.values(), element)
+    return Map(dict(zip(items, alike, strict=True)), element)
 
 
 def _to_tuple(value: Value, target: TupleType) -> Value:
     if not isinstance(value, Sequence_) or isinstance(value, Set):
         raise _mismatch(type_of(value), target)
     if len(value.items) != len(target.elements):
-        raise ConversionError(f"a tuple of {len(target.elements)} elements is required, not of {len(value.items)}")
+        raise ConversionError(f"a tuple of length {len(target.elements)} is required, not of {len(value.items)}")
     items = []
     for position, (item, element) in enumerate(zip(value.items, target.elements, strict=True)):
         try:

@@ -35,6 +35,7 @@ from brevplan.lang.values import (
     has_secret,
     has_unknown,
     is_open,
+    rebuild,
     reveal,
     reveal_deep,
     type_of,
@@ -574,7 +575,7 @@ def _spread(value: Value, apply: Callable[[Value], Value]) -> Value:
             return Tuple(map(apply, value.items))
         case List() | Set():
             items = [apply(item) for item in value.items]
-            element = unify(map(type_of, items)) if items else _applied_type(value.element, apply)
+            element = unify(map(type_of, items)) if items else _type_of_none(value.element, apply)
             if element is None:  # what follows the star may differ where the elements hold `any`
                 return Tuple(items)
             return List([convert(item, element) for item in items], element)
@@ -582,32 +583,43 @@ def _spread(value: Value, apply: Callable[[Value], Value]) -> Value:
             return Tuple([apply(value)])
 
 
-def _applied_type(element: Type, apply: Callable[[Value], Value]) -> Type:
-    """Give the type that the elements of an empty or unknown list would come to have."""
-    if element is ANY:
-        return ANY
-    stand_in = apply(Unknown(element))
+def _type_of_none(element: Type, apply: Callable[[Value], Value]) -> Type:
+    """Give the type that the elements of an empty list would come to have."""
+    try:
+        stand_in = apply(Unknown(element))
+    except EvaluationError as problem:
+        if not problem.catchable:
+            raise
+        return ANY  # no element, no mistake
     return ANY if is_open(stand_in) else type_of(stand_in)
 
 
 def _spread_unknown(value: Unknown, apply: Callable[[Value], Value]) -> Value:
     match value.type:
         case ListType(element=element) | SetType(element=element):
-            return Unknown(ListType(_applied_type(element, apply)), value.because, not_null=True)
+            item = apply(Unknown(element, value.because))
+            type_ = ListType(ANY if is_open(item) else type_of(item))
+            return _marked(Unknown(type_, value.because, not_null=True), has_secret(item))
         case TupleType(elements=elements):
             items = Tuple([apply(Unknown(element, value.because)) for element in elements])
             return Unknown(type_of(items), value.because, not_null=True)
     if value.not_null and value.type is not ANY:
         return Tuple([apply(value)])
-    apply(value)  # its reads count; whether there will be an element at all is not known
-    return Unknown(ANY, value.because, not_null=True)
+    item = apply(value)  # its reads count; whether there will be an element at all is not known
+    return _marked(Unknown(ANY, value.because, not_null=True), has_secret(item))
 
 
 def _members_marked(value: Secret) -> Value:
     """Mark the elements instead of the whole, so that no message about one of them shows it."""
-    if isinstance(value.value, (Tuple, List, Set)):
-        return Tuple(map(Secret, value.value.items))
-    return value.value if value.value is None or isinstance(value.value, Unknown) else Tuple([value])
+    match value.value:
+        case Tuple() | List():
+            return rebuild(value.value, Secret)
+        case Set(items=items, element=element):
+            return List(map(Secret, items), element)
+        case None | Unknown():
+            return value.value
+        case _:
+            return Tuple([value])
 
 
 # Conditions.

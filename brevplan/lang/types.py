@@ -84,6 +84,25 @@ class ObjectType(Type):
         return hash((tuple(sorted(self.attributes)), self.optional))
 
 
+def without_optional(type_: Type) -> Type:
+    """Give the type of the values that suit a constraint: in these no attribute is missing."""
+    match type_:
+        case Primitive():
+            return type_
+        case ListType(element=element):
+            return ListType(without_optional(element))
+        case SetType(element=element):
+            return SetType(without_optional(element))
+        case MapType(element=element):
+            return MapType(without_optional(element))
+        case TupleType(elements=elements):
+            return TupleType(tuple(map(without_optional, elements)))
+        case ObjectType(attributes=attributes):
+            return ObjectType({name: without_optional(inner) for name, inner in attributes.items()})
+        case _:
+            return type_
+
+
 def is_open_type(type_: Type) -> bool:
     """Tell whether a type is not fully known: it is `any`, or has `any` somewhere inside."""
     match type_:

@@ -1,8 +1,8 @@
 """The evaluator, driven by the tables in `cases/evaluate`, by laws that hold for any expression, and a few probes.
 
-A case is one line of JSON: `expr`, then what it `gives` as printed with its `type`, or the message it `fails` with
-(line, column, summary, detail), the text `under` that place and the `hint`; and `why` it is there. Where the result
-is not known, `waits` names what decides it.
+A case is one line of a JSON list: `expr`, then what it `gives` as printed with its `type`, or the message it `fails`
+with (line, column, summary, detail), the text `under` that place and the `hint`; and `why` it is there. Where the
+result is not known, `waits` names what decides it.
 
 An expression may name `k` (known), `u` (unknown, by type) and `s` (secret, every one holding the text `hunter2`).
 """
@@ -167,10 +167,10 @@ def failure(problem: Diagnostic) -> dict[str, str]:
 
 
 def read_cases() -> list[tuple[str, dict[str, str]]]:
-    cases = []
+    cases: list[tuple[str, dict[str, str]]] = []
     for path in sorted(CASES.glob("*.json")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            cases.append((f"{path.stem}:{number}", json.loads(line)))
+        for number, case in enumerate(json.loads(path.read_text(encoding="utf-8")), 2):
+            cases.append((f"{path.stem}:{number}", case))
     return cases
 
 
@@ -273,7 +273,8 @@ def test_long_chain_of_operators_gives_a_message() -> None:
     assert [problem.summary for problem in problems] == ["Nested too deeply"]
 
 
-# Laws. Expressions are made by type, so that most of them have a value.
+# Laws. Expressions are made by type, so that most of them have a value. Left out is what the language itself lets
+# depend on later: a number beside a text of unknown type, and a mistake inside of `try` that an unknown still hides.
 
 VARIABLES: dict[str, Value] = {
     "n1": 1,
@@ -302,15 +303,14 @@ FORMS = {
         "{a = <number>, (upper(<string>)) = <number>}.a",
         'try(<object>["a"], <number>)',
         "max(<number>, <list>...)",
-        "sum([for x in <list> : <number>])",
+        "length([for x in <list> : <number>])",
     ],
     "string": [
         '"${<number>}-${<string>}"',
-        '"%{ if <bool> }${<string>}%{ else }<number>%{ endif }"',
+        '"%{ if <bool> }${<string>}%{ else }${<number>}%{ endif }"',
         '"%{ for x in <list> }${x},${<string>}%{ endfor }"',
         "upper(<string>)",
         "(<bool> ? <string> : <string>)",
-        "(<bool> ? <string> : <number>)",
         'join("-", <list>)',
         "try(<string>, <string>)",
         "try(tostring(<list>[0]), <string>)",
@@ -337,7 +337,7 @@ FORMS = {
         "[for x in <list> : x if x > <number>]",
         "(<bool> ? <list> : <list>)",
         "concat(<list>, <list>)",
-        "<list>[*]",
+        "(<list>[*])",
         "[{a = <number>}, {a = <number>}][*].a",
         "[for k, v in <object> : v]",
         "tolist(toset(<list>))",
@@ -347,7 +347,7 @@ FORMS = {
     "object": [
         "{a = <number>, b = <number>}",
         "{a = <number>, (upper(<string>)) = <number>}",
-        "{for x in <list> : x => <number>...}",
+        "{for i, x in <list> : i => <number>}",
         "{for k, v in <object> : k => v if <bool>}",
         "(<bool> ? <object> : <object>)",
         "tomap(<object>)",
@@ -374,7 +374,7 @@ def expressions(draw: st.DrawFn, kind: str, depth: int = 0) -> str:
 
 any_expression = st.sampled_from(sorted(FORMS)).flatmap(expressions)
 some_names = st.sets(st.sampled_from(sorted(VARIABLES)), min_size=1, max_size=4)
-quick = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def value_or_none(expression: Prepared, scope: Names) -> tuple[bool, Value]:

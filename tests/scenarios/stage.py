@@ -10,9 +10,11 @@ The first line says why the scenario is there. Then sections, each begun by a li
 - `cloud VERB ADDR [ARGUMENT…]`: `delete`, `stop`, `start`, `fail`, `rename`, `retag`, `reprice`, `remark`, `double`;
   `list` shows all.
 - `search TEXT`: names every file, and every earlier output, that holds a text: nothing, for a secret.
-- `remove NAME…`, `copy FROM TO`, `mode NAME`, `touch NAME`, `chmod MODE NAME`, `sql NAME`.
+- `remove NAME…`, `copy FROM TO`, `mode NAME`, `chmod MODE NAME`, `sql NAME`.
 
-Every folder holds a `key.pub` from the start. What is random or depends on time or place is replaced by a word in angle brackets before it is compared.
+Filters are `grep RE`, `sort`, `count`, `squeeze` (runs of spaces), `types` (JSON lines as level, type and message) and
+`json PATH`. Every folder holds a `key.pub` from the start. What is random or depends on time or place is replaced by a
+word in angle brackets before it is compared.
 """
 
 from __future__ import annotations
@@ -189,8 +191,8 @@ class Stage:
             name, _, value = words.pop(0).partition("=")
             environment[name] = value
         out, err = _Page(), _Page()
-        words = [f"-chdir={self.folder}", *words]
-        code = run(words, Terminal(environment, words, out=out, err=err))
+        with contextlib.chdir(self.folder):  # not -chdir: where a line of an error breaks hangs on the length of a path
+            code = run(words, Terminal(environment, words, out=out, err=err))
         stdout, stderr = out.getvalue(), err.getvalue()
         self.outputs.append((command, stdout + stderr))
         for filtering in filters:
@@ -292,6 +294,8 @@ def _filtered(text: str, filtering: str) -> str:
     match name:
         case "grep":
             return "".join(line for line in text.splitlines(keepends=True) if re.search(argument, line))
+        case "sort":
+            return "".join(sorted(text.splitlines(keepends=True)))
         case "squeeze":
             return re.sub(r"  +", "  ", text)
         case "count":

@@ -46,8 +46,9 @@ def _apply_until_done(stage: Stage) -> None:
     raise AssertionError(f"not done after five runs:\n{outcome.stdout}{outcome.stderr}")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("faults", FAULTS)
+@pytest.mark.parametrize(
+    ("faults", "seed"), [("lost responses", 1), ("lost responses", 2), ("failures", 1), ("everything", 1)]
+)
 def test_faults_leave_exactly_the_declared_machines(faults: str, seed: int, tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(KEY, encoding="utf-8")
     stage = Stage(tmp_path)

@@ -1,4 +1,4 @@
-"""Whole stories on the embedded cloud: each text file of this folder is one. See `stage.py` for how they are written."""
+"""Whole stories on the embedded cloud: each text file of this folder is one. `stage.py` says how they are written."""
 
 from pathlib import Path
 

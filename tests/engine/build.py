@@ -1,0 +1,64 @@
+"""Builders for the tests of the engine: configurations from text, changes and records in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from brevplan.diagnostics import Diagnostic, Diagnostics, Source
+from brevplan.engine.address import Address
+from brevplan.engine.change import Action, Change
+from brevplan.engine.config import Config
+from brevplan.engine.loader import load
+from brevplan.engine.ports import Record, Role
+from brevplan.engine.scope import Context, ModuleScope
+from brevplan.lang.gate import Environment
+from brevplan.lang.parser import parse
+from brevplan.lang.values import Value
+from brevplan.operations.project import DATA_KINDS, KINDS
+from brevplan.operations.world import ProjectFiles
+from brevplan.providers import registry
+
+
+def loaded(*texts: str) -> tuple[Config, list[Diagnostic]]:
+    """Load texts as one configuration; every one must parse."""
+    bodies = []
+    for number, text in enumerate(texts):
+        body, problems = parse(Source(f"f{number}.hcl", text))
+        assert not problems, problems
+        bodies.append(body)
+    diagnostics = Diagnostics()
+    config = load(
+        bodies,
+        KINDS,
+        {name: kind.schema for name, kind in DATA_KINDS.items()},
+        {name: registry.spec(name).all_arguments() for name in registry.names()},
+        diagnostics,
+    )
+    return config, diagnostics.items
+
+
+def scope_of(config: Config, **variables: Value) -> ModuleScope:
+    environment = Environment(ProjectFiles(Path()), datetime(2026, 1, 1, tzinfo=UTC), False)
+    return ModuleScope(config, variables, environment, Context("default", "lab"))
+
+
+def at(text: str) -> Address:
+    return Address.parse(text)
+
+
+def change(address: str, action: Action = Action.CREATE, reads: Iterable[str] = (), **fields: Any) -> Change:
+    """Give a change; what is there before and after follows from the action."""
+    before = None if action is Action.CREATE else {"id": "i"}
+    after = None if action is Action.DELETE else {"id": "i"}
+    return Change(at(address), action, before, after, reads=frozenset(map(at, reads)), **fields)
+
+
+def record(address: str, **fields: Any) -> Record:
+    base: dict[str, Any] = {
+        "key": f"bp-lab-{address}", "workspace": "default", "address": at(address), "role": Role.CURRENT,
+        "kind": address.split(".")[0], "attributes": {}, "alias": "local", "account": "print", "cloud_id": "i-1",
+    }  # fmt: skip
+    return Record(**{**base, **fields})
