@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -83,6 +84,9 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    # a plan makes many small values that live to its end: looking through them again and again frees nothing
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
     words = list(sys.argv[1:] if argv is None else argv)
     terminal = Terminal(dict(os.environ), words)
     code = run(words, terminal)
@@ -107,7 +111,9 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
         terminal.show(problem.diagnostics)
         return 1 if any(item.severity is Severity.ERROR for item in problem.diagnostics) else 0
     except click.ClickException as problem:
-        terminal.show([error("Wrong usage", _sentence(problem.format_message()), hint=_usage(problem))])
+        terminal.show(
+            [error("Wrong usage", _sentence(problem.format_message().replace("--", "-")), hint=_usage(problem))]
+        )
         return 1
     except (click.Abort, KeyboardInterrupt):
         terminal.error_line("Interrupted: nothing is lost.")

@@ -50,7 +50,7 @@ async def _plan(terminal: Terminal, request: Request, view: PlanView, out: str |
             planfile.write(path, content)
         view.plan(found)
         if out is not None:
-            view.saved(out)
+            view.saved(out, applyable=content.applyable)
         view.end()
         plan = found.folded.plan
         if plan.blocked:

@@ -88,11 +88,12 @@ class PlanView:
             timestamp=rfc3339(found.now),
         )
 
-    def saved(self, path: str) -> None:
-        if not self.terminal.json:
-            self.terminal.line(
-                f"\nSaved the plan to: {path}\nTo carry out exactly these actions: brevplan apply {path}"
-            )
+    def saved(self, path: str, *, applyable: bool) -> None:
+        if self.terminal.json:
+            return
+        self.terminal.line(f"\nSaved the plan to: {path}")
+        if applyable:
+            self.terminal.line(f"To carry out exactly these actions: brevplan apply {path}")
 
     def end(self) -> None:
         self.terminal.flush()
@@ -138,7 +139,7 @@ class PlanView:
             if sensitive:
                 self._line(ui.outputs_line(sensitive, timestamp()))
             return
-        whole = done.result is None or done.result.complete
+        whole = not done.plan.blocked if done.result is None else done.result.complete
         text = render_counts(counts, "destroy" if command == "destroy" else "apply")
         if not whole:
             text = text.replace("complete!", "incomplete.", 1)

@@ -277,7 +277,8 @@ class Apply:
         self._steps[step.step_id] = step
         self._opened.add(step.step_id)
         shown = step.change.deposed
-        self.tell(StepStarted(step.address, step.verb, step.change.cloud_id, shown))
+        cloud_id = step.change.cloud_id if step.verb is not Verb.CREATE else ""
+        self.tell(StepStarted(step.address, step.verb, cloud_id, shown))
 
     async def _carry_out(self, step: Step) -> bool:
         if self.stopping:
@@ -289,6 +290,8 @@ class Apply:
             await self._make(step)
         else:
             await self._record(step, kind)
+        self._done.extend(_done_part(step))
+        self._check_after(step)
         self.tell(
             StepFinished(
                 step.address,
@@ -297,7 +300,6 @@ class Apply:
                 self._cloud_id(step),
             )
         )
-        self._done.extend(_done_part(step))
         return True
 
     def _cloud_id(self, step: Step) -> str:
@@ -335,11 +337,9 @@ class Apply:
                 self.shop.open_step(step), DropRecord(step.change.record_key), self.shop.close_step(step)
             )
             return
-        async with self.slot():
-            self._begin(step)
         declaration = self.config.resources.get(step.address.block)
         timeout = declaration.timeouts.get("delete", DELETE_TIMEOUT) if declaration is not None else DELETE_TIMEOUT
-        await machines.destroy(self.shop, step, timeout)
+        await machines.destroy(self.shop, step, lambda: self._begin(step), timeout)
 
     async def _record(self, step: Step, kind: Kind) -> None:
         """Make or change something that lives in the state alone."""
@@ -424,7 +424,7 @@ class Apply:
         images = self.facts.images.get(alias)
         return Ability(
             alias, view.spec, view.traits, self.facts.types.get(alias, {}),
-            frozenset(image.id for image in images) if images is not None else None, self.facts.salt,
+            {image.id: image for image in images} if images is not None else None, self.facts.salt,
         )  # fmt: skip
 
     def _publish(self, step: Step, actual: Mapping[str, Value]) -> None:
@@ -439,6 +439,14 @@ class Apply:
             if spec.stored:
                 shown.setdefault(name, None)
         scope.publish(address.block, entry.mode, address.key, shown)
+
+    def _check_after(self, step: Step) -> None:
+        """Check the postconditions of what was made or changed; raise `DiagnosticsError` when one is false."""
+        address = step.address
+        entry = self.folded.scope.published.get(address.block)
+        shown = entry.instances.get(address.key) if entry is not None else None
+        if step.verb is Verb.DESTROY or shown is None:
+            return
         declaration = self.config.resources.get(address.block)
         if declaration is not None and declaration.lifecycle.postconditions:
             diagnostics = Diagnostics()
@@ -481,7 +489,7 @@ class Apply:
                 continue
             for machine in listed:
                 ours = machine.cloud_cred_ref_id == mine and machine.status not in DEAD
-                if ours and machine.cloud_id not in known | before:
+                if ours and machine.cloud_id not in known and machine.cloud_id not in before:
                     self._result.unexpected.append(
                         f"{machine.cloud_id} at {alias} bears our mark ({machine.ref_id}) and was not expected; "
                         "the next plan shows what to do with it"
@@ -524,5 +532,6 @@ def _done_part(step: Step) -> Iterable[Change]:
     change = step.change
     if change.is_replace:
         action = Action.DELETE if step.verb is Verb.DESTROY else Action.CREATE
-        return [replace(change, action=action)]
+        imports = change.imports if step.verb is not Verb.DESTROY else ""
+        return [replace(change, action=action, imports=imports)]
     return [change]

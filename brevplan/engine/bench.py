@@ -17,10 +17,10 @@ from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import ModuleScope
-from brevplan.engine.secrets import unseal
+from brevplan.engine.secrets import holds_digest, unseal
 from brevplan.lang.gate import Environment
 from brevplan.lang.types import ANY
-from brevplan.lang.values import Value
+from brevplan.lang.values import Secret, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class Bench:
         """Accounts whose catalogue is needed before the fold can be finished."""
         self.protected: set[Address] = set()
         self.create_first: set[Address] = set()
+        self.forgotten: list[Record] = []
+        """Rows of machines that are gone, found by a plan that only refreshes."""
         self.bookkeeping: list[Record] = []
         """Rows to be written anew although nothing about their machine changes: protection, edges, a renamed block."""
         self._abilities: dict[str, Ability] = {}
@@ -85,7 +87,7 @@ class Bench:
                 view.spec,
                 view.traits,
                 self.facts.types.get(alias),
-                frozenset(image.id for image in images) if images is not None else None,
+                {image.id: image for image in images} if images is not None else None,
                 self.facts.salt,
             )
         return found
@@ -117,6 +119,8 @@ class Bench:
             if name not in current:
                 spec = attributes.get(name)
                 current[name] = unseal(raw, spec.type if spec is not None else ANY)
+            elif raw.__class__ is dict and holds_digest(raw):
+                current[name] = Secret(current[name])  # what the cloud shows of it is no less secret
         if record.settled or machine is None:
             for name, spec in attributes.items():
                 if spec.stored:

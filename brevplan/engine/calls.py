@@ -46,7 +46,7 @@ class Patience:
             except CloudError as problem:
                 attempt += 1
                 exhausted = self.clock.monotonic() >= until if until is not None else attempt > self.retries
-                _LOG.warning("%s (try %d%s)", problem, attempt, ", given up" if exhausted else "")
+                _LOG.info("%s (try %d%s)", problem, attempt, ", given up" if exhausted else "")
                 if not problem.retryable or exhausted:
                     raise
                 await self.wait(problem, attempt)

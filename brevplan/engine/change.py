@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from brevplan.diagnostics import Diagnostic
@@ -237,6 +238,7 @@ def count(changes: list[Change]) -> Counts:
     return Counts(imports, add, changed, destroy, start, stop)
 
 
+@lru_cache(maxsize=1024, typed=True)
 def decimal_price(value: Value) -> Decimal | None:
     """Give a price attribute as an exact decimal; None when it is null or unknown."""
     if isinstance(value, bool):

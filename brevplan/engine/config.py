@@ -82,6 +82,8 @@ class Lifecycle:
     prevent_destroy: Prepared | None = None
     ignore_changes: Prepared | None = None
     ignored: frozenset[str] = frozenset()
+    ignored_keys: tuple[tuple[str, str], ...] = ()
+    """`tags["owner"]` is ("tags", "owner"): one element of a map."""
     ignores_all: bool = False
     replace_triggered_by: tuple[Prepared, ...] = ()
     preconditions: tuple[Condition, ...] = ()
@@ -115,7 +117,9 @@ class Declaration:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     argument_spans: Mapping[str, Span] = field(default_factory=dict)
     varies: bool = False
-    """Some argument depends on `each` or `count`; else one evaluation serves all instances."""
+    """Something in the block depends on `each` or `count`; else one evaluation serves all instances."""
+    varying: frozenset[str] = frozenset()
+    """The arguments that do."""
 
     def span_of(self, attribute: str) -> Span:
         """Give the place of an argument, or of the nth block of a name written `ingress[1]`; else of the block."""

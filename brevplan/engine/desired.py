@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from brevplan.diagnostics import Diagnostics, Span
 from brevplan.engine.address import Address
@@ -16,31 +17,57 @@ from brevplan.lang.printing import print_value
 from brevplan.lang.values import Mapping_, Object, Secret, Sequence_, Tuple, Unknown, Value, has_unknown, reveal
 
 
-@dataclass(slots=True)
+@dataclass
 class Desired:
     """What the configuration asks for: every argument (null when it is left out), blocks, and what was read."""
 
     attributes: dict[str, Value]
     reads: frozenset[Address]
 
+    @cached_property
+    def recorded_reads(self) -> tuple[str, ...]:
+        """Give the reads as a row keeps them."""
+        return tuple(sorted(map(str, self.reads)))
+
+
+@dataclass(slots=True)
+class Shared:
+    """Arguments of a block that are the same for all its instances, evaluated with the first one."""
+
+    attributes: dict[str, Value] = field(default_factory=dict)
+    reads: set[Address] = field(default_factory=set)
+
 
 def evaluate(
-    declaration: Declaration, schema: Schema, scope: InstanceScope, address: Address, diagnostics: Diagnostics
+    declaration: Declaration,
+    schema: Schema,
+    scope: InstanceScope,
+    address: Address,
+    diagnostics: Diagnostics,
+    shared: Shared | None = None,
 ) -> Desired | None:
     """Evaluate one instance; None when an argument has a mistake, after reporting all of them."""
     failed = False
     attributes: dict[str, Value] = {}
+    same = shared.attributes if shared is not None else {}
     with scope.module.recording() as reads:
         for name, spec in schema.attributes.items():
             if not spec.configurable:
+                continue
+            if name in same:
+                attributes[name] = same[name]
                 continue
             prepared = declaration.arguments.get(name)
             if prepared is None:
                 attributes[name] = None
                 continue
-            value, good = _argument(prepared, spec, scope, address, diagnostics)
+            with scope.module.recording() as read_here:
+                value, good = _argument(prepared, spec, scope, address, diagnostics)
             attributes[name] = value
             failed = failed or not good
+            if shared is not None and good and name not in declaration.varying:
+                same[name] = value
+                shared.reads |= read_here
         for name, block_spec in schema.blocks.items():
             mine = [block for block in declaration.blocks if block.spec.name == name]
             items, good = _blocks(mine, scope, address, diagnostics)
@@ -48,6 +75,8 @@ def evaluate(
             attributes[name] = (items.items[0] if len(items) else None) if block_spec.single else items
         for reference in declaration.depends_on:
             _depend(reference.root, reference.steps, reference.span, scope)
+    if shared is not None:
+        reads |= shared.reads
     return None if failed else Desired(attributes, frozenset(reads))
 
 

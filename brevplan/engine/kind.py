@@ -110,7 +110,7 @@ class Ability:
     provider: ProviderSpec
     traits: Traits
     types: Mapping[tuple[str, str], InstanceType] | None = None
-    images: frozenset[str] | None = None
+    images: Mapping[str, Image] | None = None
     salt: str = ""
     """Salts the digests that stand for secrets in the state."""
 

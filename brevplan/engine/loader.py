@@ -58,6 +58,10 @@ def load(
     return loader.config
 
 
+_Ignored = tuple[frozenset[str], tuple[tuple[str, str], ...], bool, Prepared | None]
+"""Names, elements of maps, whether all is ignored, and an expression that says it."""
+
+
 class _Loader:
     def __init__(
         self,
@@ -312,6 +316,7 @@ class _Loader:
             self._timeouts(body),
             {name: attribute.value.span for name, attribute in body.attributes.items()},
             _varies(arguments, blocks, lifecycle),
+            frozenset(name for name, prepared in arguments.items() if _depends_on_instance(prepared)),
         )
         self.config.resources[address] = declaration
 
@@ -425,28 +430,30 @@ class _Loader:
             rule = self._conditions(block)
             if rule is not None:
                 rules[block.type].append(rule)
-        ignored, ignores_all, ignore_expression = self._ignore_changes(inner, schema)
+        ignored, ignored_keys, ignores_all, ignore_expression = self._ignore_changes(inner, schema)
         return Lifecycle(
             self._optional(inner, "create_before_destroy"),
             self._optional(inner, "prevent_destroy"),
             ignore_expression,
             ignored,
+            ignored_keys,
             ignores_all,
             tuple(self._triggers(inner)),
             tuple(rules["precondition"]),
             tuple(rules["postcondition"]),
         )
 
-    def _ignore_changes(self, body: ast.Body, schema: Schema) -> tuple[frozenset[str], bool, Prepared | None]:
+    def _ignore_changes(self, body: ast.Body, schema: Schema) -> _Ignored:
         attribute = body.attributes.get("ignore_changes")
         if attribute is None:
-            return frozenset(), False, None
+            return frozenset(), (), False, None
         node = attribute.value
         if isinstance(node, ast.Variable) and node.name == "all":
-            return frozenset(), True, None
+            return frozenset(), (), True, None
         if not isinstance(node, ast.TupleCons):
-            return frozenset(), False, self._prepare(node)
+            return frozenset(), (), False, self._prepare(node)
         names: set[str] = set()
+        keys: list[tuple[str, str]] = []
         for item in node.items:
             name = _root_name(item)
             if name is None or not _is_argument(schema, name):
@@ -454,9 +461,11 @@ class _Loader:
                     "Unknown argument", "ignore_changes lists arguments of this block by name.", item.span,
                     hint=suggest(name or "", schema.argument_names()) or "For example: ignore_changes = [tags]",
                 )  # fmt: skip
+            elif (key := _element_key(item)) is not None:
+                keys.append((name, key))
             else:
                 names.add(name)
-        return frozenset(names), False, None
+        return frozenset(names), tuple(keys), False, None
 
     def _triggers(self, body: ast.Body) -> Iterator[Prepared]:
         attribute = body.attributes.get("replace_triggered_by")
@@ -679,6 +688,16 @@ def _is_identifier(text: str) -> bool:
     return re.fullmatch(r"[^\W\d][\w-]*", text) is not None
 
 
+def _element_key(node: ast.Expression) -> str | None:
+    """Give the key of `tags["owner"]` or `tags.owner`; None for a name alone."""
+    if isinstance(node, ast.GetAttr):
+        return node.name
+    if isinstance(node, ast.Index) and isinstance(node.key, ast.Template) and len(node.key.parts) == 1:
+        part = node.key.parts[0]
+        return part if isinstance(part, str) else None
+    return None
+
+
 def _root_name(node: ast.Expression) -> str | None:
     while isinstance(node, (ast.GetAttr, ast.Index)):
         node = node.object
@@ -695,4 +714,8 @@ def _varies(arguments: Mapping[str, Prepared], blocks: Sequence[NestedBlock], li
     expressions += [
         item for item in (lifecycle.prevent_destroy, lifecycle.create_before_destroy, lifecycle.ignore_changes) if item
     ]
-    return any(reference.root in ("each", "count", "self") for item in expressions for reference in item.references)
+    return any(map(_depends_on_instance, expressions))
+
+
+def _depends_on_instance(prepared: Prepared) -> bool:
+    return any(reference.root in ("each", "count", "self") for reference in prepared.references)

@@ -42,7 +42,7 @@ from brevplan.engine.ports import (
 )
 from brevplan.engine.secrets import seal_attributes
 from brevplan.engine.settle import TwoMachines, Uncertain, bound_record, settle
-from brevplan.lang.values import Value
+from brevplan.lang.values import Secret, Value, has_secret
 
 _LOG = logging.getLogger(__name__)
 
@@ -291,11 +291,16 @@ async def finish(
 def merged(goal: Target, machine: Instance, account: Account) -> dict[str, Value]:
     """Give the actual attributes: what was asked for, with what the cloud shows laid over it."""
     observed = goal.kind.observe(machine, account.traits)
-    actual = {**goal.attributes, **observed}
+    actual = {**goal.attributes, **{name: _as_secret(goal, name, value) for name, value in observed.items()}}
     # a price is what it was when the machine was made
     if goal.attributes.get("hourly_price") is not None and "hourly_price" not in observed:
         actual["hourly_price"] = goal.attributes["hourly_price"]
     return actual
+
+
+def _as_secret(goal: Target, name: str, value: Value) -> Value:
+    """What was secret on its way to the cloud is secret on its way back."""
+    return Secret(value) if has_secret(goal.attributes.get(name)) else value
 
 
 class _Failed(Exception):
@@ -349,7 +354,9 @@ async def _get(account: Account, cloud_id: str) -> Instance | None:
 async def _drop_failed(shop: Workshop, step: Step, account: Account, record: Record, machine: Instance | None) -> None:
     """End a machine of this very run that was never settled and failed: nobody else will."""
     await shop.committer.commit(SetRole(record.key, Role.DESTROYING))
-    await _end(shop, step, account, record.cloud_id, shop.world.clock.monotonic() + DELETE_TIMEOUT)
+    deadline = shop.world.clock.monotonic() + DELETE_TIMEOUT
+    await _terminate(account, record.cloud_id, deadline)
+    await _await_gone(shop, step, account, record.cloud_id, deadline)
     await account.patience.retried(lambda: account.client.release(RefId(record.ref_id)))
     await shop.committer.commit(DropRecord(record.key))
 
@@ -459,21 +466,28 @@ async def _power(
 # destroy
 
 
-async def destroy(shop: Workshop, step: Step, timeout: float = DELETE_TIMEOUT) -> None:
-    """End a machine, wait until list and get both say that it is gone, and release what stood beside it."""
+async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout: float = DELETE_TIMEOUT) -> None:
+    """End a machine, wait until list and get both say that it is gone, and release what stood beside it.
+
+    `begin` is called once the step has its slot.
+    """
     change = step.change
     account = shop.accounts[change.alias]
-    row = change.record_key
-    first: list[Write] = [shop.open_step(step)]
-    if row:
-        first.append(SetRole(row, Role.DESTROYING))
-    else:
-        record = _found_record(shop, change, account)
-        row = record.key
-        first.append(PutRecord(record))
-    await shop.committer.commit(*first)
     deadline = shop.world.clock.monotonic() + timeout
-    await _end(shop, step, account, change.cloud_id, deadline)
+    row = change.record_key
+    async with shop.slots.slot():
+        # not before its turn: a run that is stopped leaves the machines that it did not get to as they are
+        begin()
+        first: list[Write] = [shop.open_step(step)]
+        if row:
+            first.append(SetRole(row, Role.DESTROYING))
+        else:
+            record = _found_record(shop, change, account)
+            row = record.key
+            first.append(PutRecord(record))
+        await shop.committer.commit(*first)
+        await _terminate(account, change.cloud_id, deadline)
+    await _await_gone(shop, step, account, change.cloud_id, deadline)
     if change.ref_id:
         async with shop.slots.slot():
             await account.patience.retried(lambda: account.client.release(RefId(change.ref_id)), until=deadline)
@@ -490,7 +504,7 @@ def _found_record(shop: Workshop, change: Change, account: Account) -> Record:
     )  # fmt: skip
 
 
-async def _end(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> None:
+async def _terminate(account: Account, cloud_id: str, deadline: float) -> None:
     """Terminate until the cloud has it: a refusal for now is tried again, one for good is an error."""
 
     async def terminate() -> None:
@@ -499,9 +513,11 @@ async def _end(shop: Workshop, step: Step, account: Account, cloud_id: str, dead
         except InstanceNotFound:
             return  # gone already is what was wanted
 
-    _LOG.info("%s: terminating %s", step.address, cloud_id)
-    async with shop.slots.slot():
-        await account.patience.retried(terminate, until=deadline)
+    _LOG.info("terminating %s", cloud_id)
+    await account.patience.retried(terminate, until=deadline)
+
+
+async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> None:
     while True:
         snapshot = await account.next_snapshot()
         if not snapshot.error:
@@ -513,6 +529,7 @@ async def _end(shop: Workshop, step: Step, account: Account, cloud_id: str, dead
         if shop.slots.stopping:
             raise Interrupted
         if shop.world.clock.monotonic() >= deadline:
-            raise StepError(f"{cloud_id} is not gone in time; it stays recorded, and the next apply goes on",
-                            uncertain=True)  # fmt: skip
+            raise StepError(
+                f"{cloud_id} is not gone in time; it stays recorded, and the next apply goes on", uncertain=True
+            )
         shop.progress(step, f"waiting for {cloud_id} to go")

@@ -98,6 +98,16 @@ class Facts:
     """Who is applying right now, when that is not us: open intents are then theirs."""
     refreshed: bool = True
     _marked: dict[str, list[tuple[str, Instance]]] | None = None
+    _open: dict[Address, list[Intent]] | None = None
+
+    def open_intents(self, address: Address) -> list[Intent]:
+        """Give the attempts at an address of which nothing is known yet."""
+        if self._open is None:
+            self._open = {}
+            for intent in self.intents:
+                if intent.workspace == self.workspace and intent.state is IntentState.OPEN:
+                    self._open.setdefault(intent.address, []).append(intent)
+        return self._open.get(address, [])
 
     def view_of(self, record: Record) -> AccountView | None:
         """Find the account that a record belongs to: by fingerprint, else by the name of its provider block."""
@@ -164,11 +174,10 @@ def sight(facts: Facts, address: Address, alias: str = "") -> Sighting:
     record = facts.records.get(address)
     if record is not None:
         return _sight_record(facts, record)
-    for intent in facts.intents:
-        if intent.address == address and intent.workspace == facts.workspace and intent.state is IntentState.OPEN:
-            found = _sight_intent(facts, intent)
-            if found is not None:
-                return found
+    for intent in facts.open_intents(address):
+        found = _sight_intent(facts, intent)
+        if found is not None:
+            return found
     return _sight_mark(facts, address, alias)
 
 

@@ -16,7 +16,7 @@ from brevplan.engine.address import Address
 from brevplan.engine.bench import Bench, Inputs
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, Plan
 from brevplan.engine.config import Config, Declaration, blocks_read
-from brevplan.engine.desired import Desired, evaluate
+from brevplan.engine.desired import Desired, Shared, evaluate
 from brevplan.engine.endings import propose_leftovers, propose_undeclared
 from brevplan.engine.expand import expand
 from brevplan.engine.kind import Kind, NeedsCatalogue
@@ -70,11 +70,12 @@ class _Fold:
                 self.data(declaration)
             else:
                 self.block(declaration)
+            if bench.needs and not self.options.offline:
+                # the rest would only ask for more of the same: every account's catalogue is read at once
+                return Needs(frozenset(bench.facts.views))
         for name in self.config.locals:
             self.scope.check_local(name, self.diagnostics)
         extra, cleanups = self.endings()
-        if bench.needs and not self.options.offline:
-            return Needs(frozenset(bench.needs))
         self.spread_create_first()
         self.recover_recorded_only()
         changes = sift([*bench.changes.values(), *extra], self.options)
@@ -155,10 +156,11 @@ class _Fold:
             return
         self.scope.open_block(declaration.address, expansion.mode)
         shared: Desired | None = None
+        fixed = Shared()
         for key, each in expansion.instances:
             address = declaration.address.instance(key)
             context = InstanceScope(self.scope, repetition_names(key, each))
-            desired = shared or self.desired(kind, declaration, address, context, alias)
+            desired = shared or self.desired(kind, declaration, address, context, alias, fixed)
             if desired is None:
                 self.scope.fail_block(declaration.address)
                 if not declaration.varies:
@@ -173,9 +175,15 @@ class _Fold:
                 self.scope.publish(declaration.address, expansion.mode, key, after)
 
     def desired(
-        self, kind: Kind, declaration: Declaration, address: Address, context: InstanceScope, alias: str
+        self,
+        kind: Kind,
+        declaration: Declaration,
+        address: Address,
+        context: InstanceScope,
+        alias: str,
+        fixed: Shared,
     ) -> Desired | None:
-        found = evaluate(declaration, kind.schema, context, address, self.diagnostics)
+        found = evaluate(declaration, kind.schema, context, address, self.diagnostics, fixed)
         if found is None:
             return None
         findings = kind.check(found.attributes, address, self.bench.ability(alias))
@@ -211,7 +219,7 @@ class _Fold:
     def endings(self) -> tuple[list[Change], list[Record]]:
         """Give the destroys beside the current machines, and the rows to forget."""
         if self.options.offline or self.options.mode is Mode.REFRESH_ONLY:
-            return [], []
+            return [], self.bench.forgotten
         cleanups = list(propose_undeclared(self.bench))
         extra: list[Change] = []
         for item in propose_leftovers(self.bench):

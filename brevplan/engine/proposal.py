@@ -18,9 +18,9 @@ from brevplan.engine.kind import Effect, Kind, NeedsCatalogue, Outcome
 from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, sight
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
-from brevplan.engine.secrets import unchanged, unseal
+from brevplan.engine.secrets import stands_for, unchanged, unseal
 from brevplan.lang.evaluate import EvaluationError
-from brevplan.lang.values import Mapping_, Object, Sequence_, Unknown, Value
+from brevplan.lang.values import Map, Mapping_, Object, Secret, Sequence_, Unknown, Value, has_secret, reveal
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ def propose(bench: Bench, subject: Subject) -> Change:
         protect = _flag(bench, subject, "prevent_destroy", default=None)
         return propose_end(bench, subject.kind, subject.address, sighting, subject.alias, Reason.NONE, protect)
     match sighting:
+        case Absent() if bench.options.mode is Mode.REFRESH_ONLY:
+            return _as_gone(bench, subject, sighting)
         case Absent():
             change = _create(bench, subject, sighting)
         case Unverified():
@@ -76,6 +78,16 @@ def _check_conditions(bench: Bench, subject: Subject, change: Change) -> None:
     if life.postconditions and change.after is not None:
         with_self = subject.scope.with_names({"self": Object(change.after)})
         check_rules(life.postconditions, with_self, "Postcondition", address, bench.diagnostics)
+
+
+def _as_gone(bench: Bench, subject: Subject, sighting: Absent) -> Change:
+    """With `-refresh-only`: nothing is made; a machine that is gone is drift, and its row is forgotten."""
+    record = sighting.record
+    if record is not None:
+        before = bench.current(subject.kind, record, None, subject.alias)
+        bench.drift.append(Change(subject.address, Action.DELETE, before, None, record.alias, cloud_id=record.cloud_id))
+        bench.forgotten.append(record)
+    return Change(subject.address, Action.NOOP, None, None, gone=True)
 
 
 # create
@@ -129,6 +141,10 @@ def _preliminary(subject: Subject, desired: Desired) -> dict[str, Value]:
 def _existing(bench: Bench, subject: Subject, sighting: Present) -> Change:
     record, machine = sighting.record, sighting.instance
     current = bench.current(subject.kind, record, machine, sighting.account or subject.alias)
+    current.update(
+        {name: Secret(current[name]) for name, value in subject.desired.attributes.items()
+         if has_secret(value) and current.get(name) is not None}
+    )  # fmt: skip
     wanted = _with_ignored(bench, subject, current)
     outcome = _outcome_of_update(bench, subject, wanted, current, machine)
     if record is not None and machine is not None and record.settled:
@@ -148,23 +164,37 @@ def _outcome_of_update(
 ) -> Outcome:
     ability = bench.ability(subject.alias)
     try:
-        return subject.kind.plan_update(wanted.attributes, current, subject.address, ability, machine)
+        outcome = subject.kind.plan_update(wanted.attributes, current, subject.address, ability, machine)
     except NeedsCatalogue as need:
         bench.needs.add(need.alias)
         return Outcome(dict(current))
+    bench.report(outcome.findings, subject.declaration, subject.address)
+    return outcome
 
 
 def _with_ignored(bench: Bench, subject: Subject, current: Mapping[str, Value]) -> Desired:
     """Take arguments whose changes are ignored for what they are now."""
     life, desired = subject.declaration.lifecycle, subject.desired
-    if not (life.ignored or life.ignores_all or life.ignore_changes is not None):
+    if not (life.ignored or life.ignored_keys or life.ignores_all or life.ignore_changes is not None):
         return desired
     names = ignored_names(subject.declaration, subject.scope, bench.diagnostics)
     attributes = {
         name: _ignored_value(name, value, current) if names is None or name in names else value
         for name, value in desired.attributes.items()
     }
+    for name, key in life.ignored_keys:
+        attributes[name] = _with_element(attributes.get(name), current.get(name), key)
     return Desired(attributes, desired.reads)
+
+
+def _with_element(wanted: Value, now: Value, key: str) -> Value:
+    """Give a declared map with one element as it is now."""
+    mine = dict(wanted.items) if isinstance(wanted, Mapping_) else {}
+    there = reveal(now)
+    mine.pop(key, None)
+    if isinstance(there, Mapping_) and key in there.items:
+        mine[key] = there.items[key]
+    return Map(mine)
 
 
 def _ignored_value(name: str, value: Value, current: Mapping[str, Value]) -> Value:
@@ -229,7 +259,7 @@ def _note_drift(
     differing: dict[str, Value] = {}
     for name, spec in attributes.items():
         raw, now = record.attributes.get(name), current.get(name)
-        if raw is now or (raw.__class__ is str and raw == now):
+        if raw is now or stands_for(raw, now):
             continue
         was = unseal(raw, spec.type)
         if not unchanged(now, was, bench.facts.salt) and not (_is_empty(was) and _is_empty(now)):
@@ -308,15 +338,11 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
 def _keep_books(bench: Bench, subject: Subject, sighting: Present, record: Record) -> None:
     """Note a row whose machine stays as it is, and whose protection, edges or provider block do not."""
     here = sighting.account or record.alias
-    fresh = replace(
-        record,
-        protected=subject.address in bench.protected,
-        reads=tuple(sorted(map(str, subject.desired.reads))),
-        alias=here,
-        account=bench.account(here) or record.account,
-    )
-    if fresh != record:
-        bench.bookkeeping.append(fresh)
+    account = bench.account(here) or record.account
+    protected = subject.address in bench.protected
+    reads = subject.desired.recorded_reads
+    if (record.protected, record.reads, record.alias, record.account) != (protected, reads, here, account):
+        bench.bookkeeping.append(replace(record, protected=protected, reads=reads, alias=here, account=account))
 
 
 def _power(outcome: Outcome) -> Power | None:

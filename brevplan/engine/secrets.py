@@ -80,6 +80,24 @@ def _plain(data: Any) -> Any:
     return data
 
 
+def stands_for(data: Any, value: Value) -> bool:
+    """Tell quickly whether JSON data of the state is this value; False may also mean that it takes a closer look."""
+    kind = value.__class__
+    if kind is str or kind is bool or kind is int or value is None:
+        return data.__class__ is kind and data == value
+    if kind is Fraction:
+        return data.__class__ is float and from_python(data) == value
+    if isinstance(value, Sequence_):
+        return data.__class__ is list and len(data) == len(value.items) and all(map(stands_for, data, value.items))
+    if isinstance(value, Mapping_):
+        return (
+            data.__class__ is dict
+            and data.keys() == value.items.keys()
+            and all(stands_for(data[name], item) for name, item in value.items.items())
+        )
+    return False
+
+
 def is_sealed(value: Value) -> bool:
     return isinstance(value, Secret) and isinstance(value.value, str) and value.value.startswith(_SEALED_TEXT)
 
@@ -110,6 +128,13 @@ def unchanged(desired: Value, current: Value, salt: str) -> bool:
             unchanged(a, b, salt) for a, b in zip(desired.items, current.items, strict=True)
         )
     return same(desired, current)
+
+
+def holds_digest(data: Any) -> bool:
+    """Tell whether JSON data of the state stands for something secret, at any depth."""
+    if isinstance(data, dict):
+        return SEALED_KEY in data or any(map(holds_digest, data.values()))
+    return isinstance(data, list) and any(map(holds_digest, data))
 
 
 def seal_attributes(attributes: Mapping[str, Value], salt: str) -> dict[str, Any]:

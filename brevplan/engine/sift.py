@@ -80,19 +80,23 @@ def _spread_blocks(changes: list[Change]) -> list[Change]:
     pending = [n for n, change in enumerate(result) if change.blocked]
     while pending:
         cause = result[pending.pop()]
-        for n in _affected(cause, result, index):
+        for n, relation in _affected(cause, result, index):
             if not result[n].blocked and not result[n].is_noop:
-                result[n] = dataclasses.replace(result[n], blocked=f"it needs {cause.address}, which is blocked")
+                result[n] = dataclasses.replace(result[n], blocked=f"{relation} {cause.address}, which is blocked")
                 pending.append(n)
     return result
 
 
-def _affected(cause: Change, changes: list[Change], index: _Index) -> Iterable[int]:
+def _affected(cause: Change, changes: list[Change], index: _Index) -> Iterable[tuple[int, str]]:
     if cause.action is not Action.DELETE:
-        yield from (n for n in index.readers(cause.address) if changes[n].action is not Action.DELETE)
+        for n in index.readers(cause.address):
+            if changes[n].action is not Action.DELETE:
+                yield n, "it needs"
     if cause.destroys:
         for read in cause.reads:
-            yield from (n for n in index.at(read) if changes[n].destroys)
+            for n in index.at(read):
+                if changes[n].destroys:
+                    yield n, "it is needed by"
 
 
 class _Index:

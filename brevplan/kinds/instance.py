@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from brevplan.contract.bytes import Bytes
@@ -14,6 +15,7 @@ from brevplan.contract.model import (
     HALTED,
     CloudId,
     CreateInstanceAttrs,
+    Image,
     Instance,
     InstanceType,
     LifecycleStatus,
@@ -187,12 +189,16 @@ class InstanceKind:
                 continue
             if self._is_unchanged(name, value, desired.get(name), current, ability):
                 continue
+            if name == "disk_size" and wanted.get("instance_type") != current.get("instance_type"):
+                continue  # a new machine of another type has a disk of its own
             outcome.changes.append(self._effect(name, value, desired, current, ability, outcome))
         self._settle(outcome, wanted, current, ability, address, machine)
         return outcome
 
     def _is_unchanged(self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability) -> bool:
         now = current[name]
+        if value is now:
+            return True
         if declared is None and name not in _EMPTY and name != "firewall_rules":
             return True  # left to the provider, or computed once and kept
         if value is None and name in ("firewalls", "firewall_rules"):
@@ -217,6 +223,7 @@ class InstanceKind:
             outcome.notes.append(f"name: {traits.provider} cannot rename; it takes effect at the next replacement")
             return AttributeChange(name, Effect.NOTHING)
         if name == "disk_size":
+            outcome.findings.extend(self._findings_of_disk(value, current, ability))
             grows = not isinstance(value, Unknown) and _total(value) > _total(current[name])
             if grows and Capability.RESIZE_VOLUME in traits.capabilities:
                 return AttributeChange(name, Effect.UPDATE)
@@ -230,6 +237,13 @@ class InstanceKind:
         if name in _DEFAULT_POLICY:
             return self._by_policy(name, name, desired, outcome)
         return AttributeChange(name, Effect.UPDATE)
+
+    def _findings_of_disk(self, value: Value, current: Attributes, ability: Ability) -> list[Finding]:
+        if ability.types is None:
+            raise NeedsCatalogue(ability.alias)
+        key = (str(reveal(current.get("instance_type"))), str(reveal(current.get("location"))))
+        found = ability.types.get(key)
+        return _check_disk(reveal(value), found) if found is not None else []
 
     def _by_policy(self, policy: str, name: str, desired: Attributes, outcome: Outcome) -> AttributeChange:
         block = desired.get("on_change")
@@ -382,6 +396,7 @@ def _texts(value: Value) -> dict[str, str]:
     return {name: to_string(item) for name, item in value.items.items() if item is not None}
 
 
+@lru_cache(maxsize=1024)
 def _price(amount: Decimal) -> Value:
     return round512(Fraction(amount))
 
@@ -483,8 +498,39 @@ def _check_type(after: Attributes, found: InstanceType, ability: Ability) -> lis
             Finding("spot", "No spot machines", f"{found.type} is not offered as spot in {found.location}.")
         )
     image = reveal(after.get("image_id"))
-    if isinstance(image, str) and ability.images is not None and image not in ability.images:
-        findings.append(
-            Finding("image_id", "Unknown image", f'There is no image "{image}".', suggest(image, ability.images))
-        )
-    return findings
+    if isinstance(image, str) and ability.images is not None:
+        findings.extend(_check_image(image, found, ability.images))
+    return [*findings, *_check_disk(reveal(after.get("disk_size")), found)]
+
+
+def _check_image(name: str, found: InstanceType, images: Mapping[str, Image]) -> list[Finding]:
+    image = images.get(name)
+    if image is None:
+        return [Finding("image_id", "Unknown image", f'There is no image "{name}".', suggest(name, images))]
+    if image.architecture not in found.architectures:
+        suitable = sorted(item.id for item in images.values() if item.architecture in found.architectures)
+        return [
+            Finding(
+                "image_id",
+                "Image of another architecture",
+                f'"{name}" is for {image.architecture}, and {found.type} is {" or ".join(found.architectures)}.',
+                f"Suitable are: {', '.join(suitable)}." if suitable else "",
+            )
+        ]
+    return []
+
+
+def _check_disk(size: Value, found: InstanceType) -> list[Finding]:
+    """Compare a declared disk with what the type has: fixed, or between two sizes."""
+    if not isinstance(size, str) or not found.storage:
+        return []
+    wanted, disk = Bytes.parse(size), found.storage[0]
+    if not (disk.is_elastic or found.elastic_root_volume):
+        if disk.size and wanted != disk.size:
+            return [Finding("disk_size", "Disk of a fixed size", f"The disk of {found.type} is always {disk.size}.")]
+        return []
+    smallest, largest = disk.min_size, disk.max_size
+    if (smallest is not None and wanted < smallest) or (largest is not None and wanted > largest):
+        bounds = f"from {smallest or 'any size'} to {largest or 'any size'}"
+        return [Finding("disk_size", "Disk size out of bounds", f"The disk of {found.type} can be {bounds}.")]
+    return []

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from brevplan.contract.model import FirewallRule, FirewallRules
@@ -166,6 +167,7 @@ def _rules(lines: Value) -> tuple[FirewallRule, ...]:
     return tuple(Rule.parse(str(line)).contract() for line in (lines.items if isinstance(lines, Sequence_) else ()))
 
 
+@lru_cache(maxsize=1024)
 def from_contract(rules: FirewallRules) -> Object:
     """Give the rules that a provider reports in the form that is compared."""
     return _object(

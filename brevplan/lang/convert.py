@@ -122,7 +122,7 @@ def _convert_unknown(value: Unknown, target: Type) -> Value:
 
 
 def _type_once_known(stand_in: Value, target: Type) -> Type:
-    return without_optional(target) if isinstance(target, ObjectType) else type_of(stand_in)
+    return _settle_unknown(type_of(stand_in), target) if isinstance(target, ObjectType) else type_of(stand_in)
 
 
 def _may_become(source: Type, target: Type) -> bool:
@@ -133,12 +133,20 @@ def _may_become(source: Type, target: Type) -> bool:
 
 def _settle_unknown(source: Type, target: Type) -> Type:
     """Decide what `any` inside a constraint stands for when the elements are unknown but their types are not."""
-    if source is ANY or not isinstance(target, (ListType, SetType, MapType)) or target.element is not ANY:
+    if target is ANY:
+        return source
+    if source is ANY or not is_open_type(target):
         return without_optional(target)
-    element = unify(_elements(source))
-    if element is None:
-        raise ConversionError(f"all elements of the {friendly(source)} must have the same type")
-    return type(target)(element)
+    match source, target:
+        case _, ListType() | SetType() | MapType():
+            element = unify(_settle_unknown(inner, target.element) for inner in _elements(source))
+            if element is None:
+                raise ConversionError(f"all elements of the {friendly(source)} must have the same type")
+            return type(target)(element)
+        case ObjectType(), ObjectType():
+            known = source.attributes
+            return ObjectType({name: _settle_unknown(known.get(name, ANY), t) for name, t in target.attributes.items()})
+    return without_optional(target)
 
 
 def _structural(source: Type, target: Type) -> bool:

@@ -11,6 +11,7 @@ from brevplan.diagnostics import DiagnosticsError, error
 from brevplan.engine.apply import Apply, Result, Settings
 from brevplan.engine.change import Action, Change, Counts, Mode, Plan
 from brevplan.engine.events import Event
+from brevplan.engine.outputs import store_output
 from brevplan.engine.ports import (
     CloseIntent,
     CloseRun,
@@ -18,15 +19,18 @@ from brevplan.engine.ports import (
     Intent,
     IntentState,
     OpenRun,
+    PutOutputs,
     PutRecord,
     Record,
     RetireIntent,
     RunRow,
     StateLost,
+    Write,
     rfc3339,
 )
 from brevplan.engine.secrets import seal_attributes
 from brevplan.engine.settle import Uncertain, bound_record, settle
+from brevplan.lang.values import has_unknown
 from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile, Standing
 from brevplan.operations.planning import Fixed, Planned, Request, open_state, planned, state_failure
@@ -106,7 +110,7 @@ async def _run(
     plan.plan_id = approved.plan_id if approved is not None else world.ids.run().replace("run", "plan")
     if approved is not None:
         approved.check_secrets(found.values)
-        standing = approved.compare(plan, store.steps(approved.plan_id), found.facts.salt)
+        standing = approved.compare(plan, store.steps(approved.plan_id), store.run_of_plan(approved.plan_id))
         if standing is not Standing.OPEN:
             return Applied(plan, already=standing.run if isinstance(standing, Standing.Done) else "")
     if not hooks.approve(found):
@@ -190,15 +194,25 @@ def _record_drift(found: Planned, world: Outside, store: StateStore, command: st
     plan = found.folded.plan
     writer = _Run(store, world, world.ids.run())
     writer.open(found, command)
-    writes: list[PutRecord | DropRecord] = []
+    writes: list[Write] = [DropRecord(record.key) for record in found.folded.cleanups]
     for change in plan.drift:
         record = found.facts.records.get(change.address)
         if record is not None and change.after is not None:
             writes.append(PutRecord(_refreshed(record, change, found.facts.salt)))
+    if any(output.action is not Action.NOOP for output in plan.outputs.values()):
+        writes.append(PutOutputs(plan.workspace, _outputs_now(plan, found.facts.salt)))
     store.transact(writes)
     result = Result(Counts())
     writer.close(result)
     return Applied(plan, result)
+
+
+def _outputs_now(plan: Plan, salt: str) -> dict[str, Any]:
+    return {
+        name: store_output(output.after, salt, sensitive=output.sensitive)
+        for name, output in plan.outputs.items()
+        if output.action is not Action.DELETE and not has_unknown(output.after)
+    }
 
 
 def _refreshed(record: Record, change: Change, salt: str) -> Record:

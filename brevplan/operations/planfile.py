@@ -246,8 +246,13 @@ class PlanFile:
                 ]
             )
 
-    def compare(self, plan: Plan, steps: Sequence[StepRow], salt: str) -> _Standing | _Done:
-        """Leave in `plan` only what was approved and is still the same; raise `DiagnosticsError` when it is stale."""
+    def compare(self, plan: Plan, steps: Sequence[StepRow], done_in: str) -> _Standing | _Done:
+        """Leave in `plan` only what was approved and is still the same; raise `DiagnosticsError` when it is stale.
+
+        `done_in` is the run that carried this plan out to its end, if one did.
+        """
+        if done_in:
+            return _Done(done_in)
         mine = {row.address for row in steps}
         approved = {_key(change): change for change in self.plan.effective}
         found = {_key(change): change for change in plan.effective}

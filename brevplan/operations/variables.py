@@ -14,12 +14,16 @@ from brevplan.engine.loader import literal_value
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.parser import parse, parse_expression
-from brevplan.lang.types import STRING
+from brevplan.lang.types import STRING, Primitive
 from brevplan.lang.values import Secret, Unknown, Value
 from brevplan.operations.given import Given
 from brevplan.operations.project import read_source
 
 ENVIRONMENT_PREFIX: Final = "BREVPLAN_VAR_"
+
+
+WRONG: Final = Unknown(because="a value that cannot be read")
+"""Stands for a value whose mistake is reported already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +117,18 @@ def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagn
         return _Found(text, None, origin)
     source = Source(origin, text)
     expression, problems = parse_expression(source)
-    if expression is None or problems:
-        diagnostics.error(
-            "Invalid value", f'The value of "{block.name}" is not a {block.type}.', Span(source, 0, len(text)),
-            hint='A text inside of a collection is written in quotes: ["a", "b"]',
-        )  # fmt: skip
-        return None
-    inner = Diagnostics()
-    value = literal_value(expression, inner)
+    inner = Diagnostics(list(problems))
+    value = literal_value(expression, inner) if expression is not None else None
     if inner.has_errors:
-        diagnostics.extend(inner.items)
-        return None
-    return _Found(value, expression.span, origin)
+        is_collection = not isinstance(block.type, Primitive)
+        diagnostics.error(
+            "Unsuitable value",
+            f'The value of "{block.name}" ({origin}) is not a {block.type}.',
+            None if block.sensitive else Span(source, 0, len(text)),
+            hint='A text inside of a collection is written in quotes: ["a", "b"]' if is_collection else "",
+        )
+        return _Found(WRONG, None, origin)
+    return _Found(value, expression.span if expression is not None else None, origin)
 
 
 def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics) -> None:
@@ -144,9 +148,11 @@ def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found],
             continue
         inner = Diagnostics()
         value = literal_value(attribute.value, inner)
-        diagnostics.extend(inner.items)
-        if not inner.has_errors:
-            found[name] = _Found(value, attribute.value.span, shown)
+        if inner.has_errors and config.variables[name].sensitive:
+            diagnostics.error("Not a literal value", f'The value of "{name}" at {attribute.value.span} is none.')
+        else:
+            diagnostics.extend(inner.items)
+        found[name] = _Found(WRONG if inner.has_errors else value, attribute.value.span, shown)
 
 
 def _settle(
@@ -163,6 +169,8 @@ def _settle(
         )  # fmt: skip
         return None
     value = found.value if found is not None else block.default
+    if value is WRONG:
+        return (Unknown(block.type, f"var.{block.name}"),)
     if value is None and not block.nullable:
         value = block.default
         if value is None:
@@ -172,8 +180,9 @@ def _settle(
     try:
         converted = convert(value, block.type)
     except ConversionError as problem:
-        at = (found.span if found is not None else None) or block.span
-        origin = f" (from {found.origin})" if found is not None and found.span is None else ""
-        diagnostics.error("Unsuitable value", f'Variable "{block.name}"{origin}: {problem}.', at)
+        at = (found.span if found is not None and not block.sensitive else None) or block.span
+        origin = f" (from {found.origin})" if found is not None and (found.span is None or block.sensitive) else ""
+        reason = "its value does not suit the type" if block.sensitive else str(problem)
+        diagnostics.error("Unsuitable value", f'Variable "{block.name}"{origin}: {reason}.', at)
         return None
     return (Secret(converted) if block.sensitive else converted,)

@@ -261,9 +261,7 @@ def _replaced(before: Sequence[Value], after: Sequence[Value]) -> Iterator[tuple
         yield ADD, None, new
 
 
-def _neighbours(
-    same: Sequence[Value], *, is_first: bool, is_last: bool
-) -> Iterator[tuple[str, object, object]]:
+def _neighbours(same: Sequence[Value], *, is_first: bool, is_last: bool) -> Iterator[tuple[str, object, object]]:
     last = len(same) - 1
     for position, item in enumerate(same):
         near = (position == 0 and not is_first) or (position == last and not is_last)

@@ -14,11 +14,7 @@ from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value, ha
 def shown_data(value: Value) -> Any:
     """Give JSON data. A secret or unknown member is left out; in a list, where places count, it is null."""
     if isinstance(value, Mapping_):
-        return {
-            name: shown_data(item)
-            for name, item in value.items.items()
-            if not isinstance(item, (Secret, Unknown))
-        }
+        return {name: shown_data(item) for name, item in value.items.items() if not isinstance(item, (Secret, Unknown))}
     if isinstance(value, Sequence_):
         return [shown_data(item) for item in value.items]
     if isinstance(value, (Secret, Unknown)):

@@ -132,9 +132,7 @@ class _Document:
             return _NOTHING
         schema = self.schemas.get(change.address.kind)
         guarded = mark_sensitive(attributes, schema.attributes) if schema is not None else attributes
-        return _Side(
-            object_data(guarded), object_mask(guarded, secret_mask), object_mask(guarded, unknown_mask)
-        )
+        return _Side(object_data(guarded), object_mask(guarded, secret_mask), object_mask(guarded, unknown_mask))
 
     def drift(self, change: Change) -> dict[str, Any]:
         action = Action.DELETE if change.after is None else Action.UPDATE

@@ -59,9 +59,7 @@ def event_text(event: Event) -> str:
             return clean(f"{event.address}: {event.phase}")
         case StepFinished():
             shown = f" [id={event.cloud_id}]" if event.cloud_id and event.verb is not Verb.DESTROY else ""
-            return clean(
-                f"{event.address}: {WORDS[event.verb][1]} complete after {elapsed_text(event.elapsed)}{shown}"
-            )
+            return clean(f"{event.address}: {WORDS[event.verb][1]} complete after {elapsed_text(event.elapsed)}{shown}")
         case StepFailed():
             sure = " (the outcome is not known: the next run looks for it)" if event.uncertain else ""
             after = elapsed_text(event.elapsed)

@@ -45,7 +45,7 @@ class _Row:
 def resource_lines(layout: Layout, schema: Schema | None, address: Address, body: Body) -> Iterator[str]:
     """Lay out a resource from its opening line to its closing brace."""
     word = "data" if address.is_data else "resource"
-    opening = f'{word} {quote(address.kind)} {quote(address.name)} {{'
+    opening = f"{word} {quote(address.kind)} {quote(address.name)} {{"
     yield f"{_sign(layout, body.sign)} {opening}" if body.sign != NONE else f"    {opening}"
     yield from _Resource(layout, schema or Schema({}), body).lines(6)
     yield "    }"
@@ -56,7 +56,7 @@ def plain_lines(
 ) -> Iterator[str]:
     """Lay out a resource as it is, at the margin."""
     word = "data" if address.is_data else "resource"
-    yield f'{word} {quote(address.kind)} {quote(address.name)} {{'
+    yield f"{word} {quote(address.kind)} {quote(address.name)} {{"
     yield from _Resource(layout, schema or Schema({}), Body(NONE, attributes, attributes)).lines(2)
     yield "}"
 

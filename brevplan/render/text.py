@@ -25,6 +25,7 @@ from brevplan.render.words import address_of, circumstances, differing, drift_no
 _START: Final = {False: "▲", True: "^"}
 _STOP: Final = {False: "▼", True: "v"}
 
+
 def render_plan(
     plan: Plan,
     schemas: Mapping[str, Schema],
@@ -354,6 +355,4 @@ def render_state(records: Iterable[Record], schemas: Mapping[str, Schema], *, co
 def recorded_values(record: Record, schema: Schema | None) -> dict[str, Value]:
     """Give the recorded attributes as values; what stands for a secret becomes one."""
     specs = schema.attributes if schema is not None else {}
-    return {
-        name: unseal(data, specs[name].type if name in specs else ANY) for name, data in record.attributes.items()
-    }
+    return {name: unseal(data, specs[name].type if name in specs else ANY) for name, data in record.attributes.items()}

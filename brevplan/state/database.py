@@ -56,6 +56,7 @@ def _m001_first_tables(db: Database) -> None:
         },
         pk="id",
     )  # fmt: skip
+    db["steps"].create_index(["run_id", "step_id"])  # type: ignore[union-attr]
     db["outputs"].create({"workspace": str, "name": str, "value": str}, pk=("workspace", "name"))  # type: ignore[union-attr]
     db["workspaces"].create({"name": str}, pk="name")  # type: ignore[union-attr]
 

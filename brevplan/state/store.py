@@ -127,6 +127,11 @@ class StateStore:
         )
         return [StepRow(*row) for row in self._rows(sql, (plan_id,))]
 
+    def run_of_plan(self, plan_id: str) -> str:
+        """Give the run that carried a plan out to its end; empty when none did."""
+        rows = self._rows("SELECT run_id FROM runs WHERE plan_id = ? AND outcome = 'done'", (plan_id,))
+        return str(rows[-1][0]) if rows else ""
+
     def runs(self, limit: int = 50) -> list[RunRow]:
         sql = (
             "SELECT run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome "
@@ -258,10 +263,8 @@ def _open_step(connection: sqlite3.Connection, write: OpenStep) -> None:
 
 
 def _close_step(connection: sqlite3.Connection, write: CloseStep) -> None:
-    # the newest rows come first in a walk from the end, and a run closes what it opened a moment ago
     connection.execute(
-        "UPDATE steps SET status = ?, ended = ?, error = ? WHERE id = "
-        "(SELECT id FROM steps WHERE run_id = ? AND step_id = ? ORDER BY id DESC LIMIT 1)",
+        "UPDATE steps SET status = ?, ended = ?, error = ? WHERE run_id = ? AND step_id = ?",
         (write.status, write.ended, write.error, write.run_id, write.step_id),
     )
 

@@ -61,7 +61,7 @@ def test_what_is_written_is_read_back(size: Bytes) -> None:
 def test_sizes_compare_by_bytes(one: Bytes, other: Bytes) -> None:
     assert (one == other) == (one.total == other.total)
     assert (one < other) == (one.total < other.total)
-    assert (one >= other) == (one.total >= other.total)
+    assert (one > other) == (one.total > other.total)
     assert one != other or hash(one) == hash(other)
 
 
