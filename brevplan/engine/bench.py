@@ -13,7 +13,7 @@ from brevplan.engine.change import Change, Mode
 from brevplan.engine.config import Config, Declaration
 from brevplan.engine.expand import expand
 from brevplan.engine.identity import address_digest
-from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome
+from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome, Schema
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import ModuleScope
@@ -108,26 +108,24 @@ class Bench:
 
     def current(self, kind: Kind, record: Record | None, machine: Instance | None, alias: str) -> dict[str, Value]:
         """Say what is: the reported attributes as observed, the others as recorded."""
-        current: dict[str, Value] = {}
+        observed: dict[str, Value] = {}
         if machine is not None:
             view = self.facts.views.get(alias)
-            current = kind.observe(machine, view.traits if view is not None else None)
+            observed = kind.observe(machine, view.traits if view is not None else None)
         if record is None:
-            return current
+            return observed
+        # a machine that was never seen ready has no value yet where neither cloud nor record gives one
+        current = _nothing(kind.schema) if record.settled or machine is None else {}
         attributes = kind.schema.attributes
         for name, raw in record.attributes.items():
-            if name not in current:
+            if name not in observed:
                 spec = attributes.get(name)
                 current[name] = unseal(raw, spec.type if spec is not None else ANY)
-            elif raw.__class__ is dict and holds_digest(raw):
-                current[name] = Secret(current[name])  # what the cloud shows of it is no less secret
-        if record.settled or machine is None:
-            for name, spec in attributes.items():
-                if spec.stored:
-                    current.setdefault(name, None)
-            for name, block in kind.schema.blocks.items():
-                if block.stored:
-                    current.setdefault(name, None)
+        current.update(observed)
+        if record.has_secrets:
+            for name, raw in record.attributes.items():
+                if name in observed and holds_digest(raw):
+                    current[name] = Secret(current[name])  # what the cloud shows of it is no less secret
         return current
 
     # what stands in the way of a launch
@@ -187,3 +185,8 @@ class Bench:
                 expansion = expand(declaration, self.scope, quiet)
                 for key, _ in expansion.instances if expansion is not None else ():
                     yield block.instance(key)
+
+
+def _nothing(schema: Schema) -> dict[str, Value]:
+    """Give null for every attribute and block that is part of a resource."""
+    return dict.fromkeys(schema.stored_names)

@@ -14,7 +14,18 @@ from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.evaluate import EvaluationError, Prepared
 from brevplan.lang.operators import OperationError, to_bool
 from brevplan.lang.printing import print_value
-from brevplan.lang.values import Mapping_, Object, Secret, Sequence_, Tuple, Unknown, Value, has_unknown, reveal
+from brevplan.lang.values import (
+    Mapping_,
+    Object,
+    Secret,
+    Sequence_,
+    Tuple,
+    Unknown,
+    Value,
+    has_secret,
+    has_unknown,
+    reveal,
+)
 
 
 @dataclass
@@ -23,6 +34,11 @@ class Desired:
 
     attributes: dict[str, Value]
     reads: frozenset[Address]
+
+    @cached_property
+    def secret_names(self) -> tuple[str, ...]:
+        """Give the arguments in which something is secret."""
+        return tuple(name for name, value in self.attributes.items() if has_secret(value))
 
     @cached_property
     def recorded_reads(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from typing import Any, Protocol
 
 from brevplan.contract.client import Traits
@@ -65,10 +66,16 @@ class BlockSpec:
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     attributes: Mapping[str, AttributeSpec]
     blocks: Mapping[str, BlockSpec] = field(default_factory=dict)
+
+    @cached_property
+    def stored_names(self) -> tuple[str, ...]:
+        """Give the names of the attributes and blocks that are part of a resource."""
+        attributes = [name for name, spec in self.attributes.items() if spec.stored]
+        return (*attributes, *(name for name, block in self.blocks.items() if block.stored))
 
     def argument_names(self) -> list[str]:
         return [name for name, spec in self.attributes.items() if spec.configurable]

@@ -46,6 +46,8 @@ class Record:
     protected: bool = False
     reads: tuple[str, ...] = ()
     version: int = 0
+    has_secrets: bool = True
+    """False when it is known that no digest is among the attributes."""
 
 
 class IntentState(StrEnum):

@@ -20,7 +20,7 @@ from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import stands_for, unchanged, unseal
 from brevplan.lang.evaluate import EvaluationError
-from brevplan.lang.values import Map, Mapping_, Object, Secret, Sequence_, Unknown, Value, has_secret, reveal
+from brevplan.lang.values import Map, Mapping_, Object, Secret, Sequence_, Unknown, Value, reveal
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,9 @@ def _preliminary(subject: Subject, desired: Desired) -> dict[str, Value]:
 def _existing(bench: Bench, subject: Subject, sighting: Present) -> Change:
     record, machine = sighting.record, sighting.instance
     current = bench.current(subject.kind, record, machine, sighting.account or subject.alias)
-    current.update(
-        {name: Secret(current[name]) for name, value in subject.desired.attributes.items()
-         if has_secret(value) and current.get(name) is not None}
-    )  # fmt: skip
+    for name in subject.desired.secret_names:
+        if current.get(name) is not None:
+            current[name] = Secret(current[name])
     wanted = _with_ignored(bench, subject, current)
     outcome = _outcome_of_update(bench, subject, wanted, current, machine)
     if record is not None and machine is not None and record.settled:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.types import Type
+from brevplan.lang.types import ListType, Type
 from brevplan.lang.values import (
+    List,
     Mapping_,
     Secret,
     Sequence_,
@@ -57,6 +59,8 @@ def unseal(data: Any, type_: Type) -> Value:
     """Make a value of JSON data from the state; a digest becomes a secret that only `unchanged` can compare."""
     if data is None or data.__class__ in (str, bool, int):
         return data
+    if data.__class__ is list and not data and isinstance(type_, ListType):
+        return _empty_list(type_)
     if isinstance(data, dict) and data.keys() == {SEALED_KEY}:
         return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
     value = from_python(_plain(data))
@@ -65,6 +69,11 @@ def unseal(data: Any, type_: Type) -> Value:
     except ConversionError:
         # written by another version: shown and compared as it is
         return value
+
+
+@lru_cache(maxsize=64)
+def _empty_list(type_: ListType) -> Value:
+    return List((), type_.element)
 
 
 def _plain(data: Any) -> Any:
@@ -86,7 +95,7 @@ def stands_for(data: Any, value: Value) -> bool:
     if kind is str or kind is bool or kind is int or value is None:
         return data.__class__ is kind and data == value
     if kind is Fraction:
-        return data.__class__ is float and from_python(data) == value
+        return data.__class__ is float and _number(data) == value
     if isinstance(value, Sequence_):
         return data.__class__ is list and len(data) == len(value.items) and all(map(stands_for, data, value.items))
     if isinstance(value, Mapping_):
@@ -96,6 +105,11 @@ def stands_for(data: Any, value: Value) -> bool:
             and all(stands_for(data[name], item) for name, item in value.items.items())
         )
     return False
+
+
+@lru_cache(maxsize=1024)
+def _number(data: float) -> Value:
+    return from_python(data)
 
 
 def is_sealed(value: Value) -> bool:

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ from brevplan.engine.ports import (
     StepRow,
     Write,
 )
+from brevplan.engine.secrets import SEALED_KEY
 from brevplan.state.database import connect, explained
 from brevplan.state.errors import StateDamaged, StateError
 
@@ -210,9 +212,16 @@ def _record(row: tuple[Any, ...]) -> Record:
         bool(row[10]),
         bool(row[11]),
         bool(row[12]),
-        _TEXTS.decode(row[13]),
+        _texts(row[13]),
         row[14],
+        SEALED_KEY in row[5],
     )
+
+
+@lru_cache(maxsize=4096)
+def _texts(data: str) -> tuple[str, ...]:
+    """Read a list of texts; all machines of a block have the same one."""
+    return _TEXTS.decode(data)
 
 
 def _intent(row: tuple[Any, ...]) -> Intent:
@@ -225,7 +234,7 @@ def _intent(row: tuple[Any, ...]) -> Intent:
         row[5],
         IntentState(row[6]),
         _OBJECT.decode(row[7]),
-        _TEXTS.decode(row[8]),
+        _texts(row[8]),
         bool(row[9]),
         row[10],
     )

@@ -47,7 +47,6 @@ def test_what_is_declared_is_fine(expression: str) -> None:
         ("instance.web", "No resource instance.web is declared.", ""),
         ("firewall", "A resource is named by two words, as in firewall.name.", ""),
         ("data.images.al.items", "No data source data.images.al is declared.", 'Did you mean "all"?'),
-        ("data.image.all", 'There is no data source "image".', ""),
         ("module.x.y", "This version does not read modules.", ""),
         ("region", 'Nothing is named "region" here.', "Did you mean var.region?"),
         ("size", 'Nothing is named "size" here.', "Did you mean local.size?"),
