@@ -107,8 +107,19 @@ class Diagnostic:
     address: str = ""
 
 
-def error(summary: str, detail: str = "", span: Span | None = None, *, hint: str = "", address: str = "") -> Diagnostic:
-    return Diagnostic(Severity.ERROR, summary, detail, span, hint, (), address)
+Values = tuple[tuple[str, str], ...]
+
+
+def error(
+    summary: str,
+    detail: str = "",
+    span: Span | None = None,
+    *,
+    hint: str = "",
+    address: str = "",
+    values: Values = (),
+) -> Diagnostic:
+    return Diagnostic(Severity.ERROR, summary, detail, span, hint, values, address)
 
 
 def warning(
@@ -133,9 +144,16 @@ class Diagnostics:
             self.add(diagnostic)
 
     def error(
-        self, summary: str, detail: str = "", span: Span | None = None, *, hint: str = "", address: str = ""
+        self,
+        summary: str,
+        detail: str = "",
+        span: Span | None = None,
+        *,
+        hint: str = "",
+        address: str = "",
+        values: Values = (),
     ) -> None:
-        self.add(error(summary, detail, span, hint=hint, address=address))
+        self.add(error(summary, detail, span, hint=hint, address=address, values=values))
 
     def warning(
         self, summary: str, detail: str = "", span: Span | None = None, *, hint: str = "", address: str = ""

@@ -16,8 +16,7 @@ from brevplan.diagnostics import DiagnosticsError, error, failure
 from brevplan.operations import planfile
 from brevplan.operations.apply import Applied, Hooks
 from brevplan.operations.apply import apply as carry_out
-from brevplan.operations.planning import Planned, Request
-from brevplan.operations.project import load_project
+from brevplan.operations.planning import Planned, Request, load_checked
 from brevplan.operations.world import system_world
 
 
@@ -56,13 +55,14 @@ def _apply(terminal: Terminal, auto_approve: str, path: str | None, arguments: P
 async def _run(
     terminal: Terminal, request: Request, view: PlanView, auto_approve: str, path: str | None, command: str
 ) -> int:
+    world = system_world()
     approved = planfile.read(Path(terminal.directory, path)) if path is not None else None
     if approved is not None:
         _check_planfile(approved, request)
         request = approved.request(request)
         project = approved.project(terminal.directory)
     else:
-        project = load_project(terminal.directory)
+        project = load_checked(terminal.directory, request, world.clock.now())
     with Interrupts(terminal) as interrupts:
         hooks = Hooks(
             lambda found: _approve(terminal, view, found, auto_approve, approved is not None),
@@ -70,7 +70,7 @@ async def _run(
             terminal.error_line if not terminal.json else lambda text: None,
             interrupts.running,
         )
-        done = await carry_out(project, request, system_world(), hooks, command=command, approved=approved)
+        done = await carry_out(project, request, world, hooks, command=command, approved=approved)
     return _finish(terminal, view, done, command if approved is None else "apply")
 
 

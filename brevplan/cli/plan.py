@@ -13,8 +13,7 @@ from brevplan.cli.terminal import Terminal
 from brevplan.cli.view import PlanView
 from brevplan.operations import planfile
 from brevplan.operations.plan import plan as make_plan
-from brevplan.operations.planning import Request
-from brevplan.operations.project import load_project
+from brevplan.operations.planning import Request, load_checked
 from brevplan.operations.stored import read
 from brevplan.operations.world import system_world
 from brevplan.version import VERSION
@@ -39,8 +38,9 @@ def plan(
 
 
 async def _plan(terminal: Terminal, request: Request, view: PlanView, out: str | None, detailed: bool) -> int:
-    project = load_project(terminal.directory)
-    async with make_plan(project, request, system_world()) as found:
+    world = system_world()
+    project = load_checked(terminal.directory, request, world.clock.now())
+    async with make_plan(project, request, world) as found:
         view.diagnostics(found.diagnostics.items)
         if out is not None:
             path = Path(terminal.directory, out)

@@ -410,7 +410,7 @@ class Apply:
         diagnostics = Diagnostics()
         self.folded.scope.forget_unknown_locals()
         desired = evaluate(declaration, kind.schema, context, address, diagnostics)
-        if desired is None:
+        if desired.has_mistakes:
             raise DiagnosticsError(diagnostics.items)
         findings = kind.check(desired.attributes, address, self._ability(change.made_at))
         if findings:

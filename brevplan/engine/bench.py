@@ -17,10 +17,10 @@ from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome, Sche
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import ModuleScope
-from brevplan.engine.secrets import holds_digest, unseal
+from brevplan.engine.secrets import holds_digest, mark_like, unseal
 from brevplan.lang.gate import Environment
 from brevplan.lang.types import ANY
-from brevplan.lang.values import Secret, Value
+from brevplan.lang.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ class Bench:
         if record.has_secrets:
             for name, raw in record.attributes.items():
                 if name in observed and holds_digest(raw):
-                    current[name] = Secret(current[name])  # what the cloud shows of it is no less secret
+                    # what the cloud shows of it is no less secret
+                    current[name] = mark_like(current[name], unseal(raw, attributes[name].type))
         return current
 
     # what stands in the way of a launch

@@ -34,6 +34,7 @@ class Desired:
 
     attributes: dict[str, Value]
     reads: frozenset[Address]
+    has_mistakes: bool = False
 
     @cached_property
     def secret_names(self) -> tuple[str, ...]:
@@ -61,8 +62,8 @@ def evaluate(
     address: Address,
     diagnostics: Diagnostics,
     shared: Shared | None = None,
-) -> Desired | None:
-    """Evaluate one instance; None when an argument has a mistake, after reporting all of them."""
+) -> Desired:
+    """Evaluate one instance and report every mistake; what has one is unknown in a result that `has_mistakes`."""
     failed = False
     attributes: dict[str, Value] = {}
     same = shared.attributes if shared is not None else {}
@@ -79,7 +80,7 @@ def evaluate(
                 continue
             with scope.module.recording() as read_here:
                 value, good = _argument(prepared, spec, scope, address, diagnostics)
-            attributes[name] = value
+            attributes[name] = value if good else Unknown(spec.type, "a mistake")
             failed = failed or not good
             if shared is not None and good and name not in declaration.varying:
                 same[name] = value
@@ -93,7 +94,7 @@ def evaluate(
             _depend(reference.root, reference.steps, reference.span, scope)
     if shared is not None:
         reads |= shared.reads
-    return None if failed else Desired(attributes, frozenset(reads))
+    return Desired(attributes, frozenset(reads), failed)
 
 
 def _depend(root: str, steps: tuple[object, ...], span: Span, scope: InstanceScope) -> None:
@@ -116,7 +117,13 @@ def _argument(
         value = convert(value, spec.type)
     except ConversionError as problem:
         shown = "" if isinstance(value, Secret) else f", not {print_value(value, short=True)}"
-        diagnostics.error("Unsuitable value", f'"{spec.name}": {problem}{shown}.', span, address=str(address))
+        diagnostics.error(
+            "Unsuitable value",
+            f'"{spec.name}": {problem}{shown}.',
+            span,
+            address=str(address),
+            values=prepared.named_values(scope),
+        )
         return None, False
     if spec.sensitive and value is not None and not isinstance(value, Secret):
         value = Secret(value)
@@ -132,8 +139,9 @@ def _argument(
         wrong = spec.check(bare)
         if wrong:
             detail = f'"{spec.name}": {wrong}' if not isinstance(value, Secret) else f'"{spec.name}" is not valid.'
-            diagnostics.error("Invalid value", detail, span, address=str(address))
-            return value, False
+            values = prepared.named_values(scope)
+            diagnostics.error("Invalid value", detail, span, address=str(address), values=values)
+            return None, False
     return value, True
 
 
@@ -152,7 +160,8 @@ def _blocks(
                 prepared = block.arguments.get(name)
                 values[name] = None
                 if prepared is not None:
-                    values[name], right = _argument(prepared, spec, inner, address, diagnostics)
+                    value, right = _argument(prepared, spec, inner, address, diagnostics)
+                    values[name] = value if right else Unknown(spec.type, "a mistake")
                     good = good and right
             items.append(Object(values))
     return Tuple(items), good
@@ -190,7 +199,8 @@ def check_rules(
             if truth is False:
                 message = reveal(rule.message.evaluate(scope))
                 text = message if isinstance(message, str) else "The condition is false."
-                diagnostics.error(f"{what} failed", text, rule.span, address=address)
+                values = rule.condition.named_values(scope)
+                diagnostics.error(f"{what} failed", text, rule.span, address=address, values=values)
                 good = False
         except EvaluationError as problem:
             diagnostics.add(problem.diagnostic)

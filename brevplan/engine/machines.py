@@ -40,9 +40,9 @@ from brevplan.engine.ports import (
     Write,
     rfc3339,
 )
-from brevplan.engine.secrets import seal_attributes
+from brevplan.engine.secrets import mark_like, seal_attributes
 from brevplan.engine.settle import TwoMachines, Uncertain, bound_record, settle
-from brevplan.lang.values import Secret, Value, has_secret
+from brevplan.lang.values import Value
 
 _LOG = logging.getLogger(__name__)
 
@@ -291,16 +291,13 @@ async def finish(
 def merged(goal: Target, machine: Instance, account: Account) -> dict[str, Value]:
     """Give the actual attributes: what was asked for, with what the cloud shows laid over it."""
     observed = goal.kind.observe(machine, account.traits)
-    actual = {**goal.attributes, **{name: _as_secret(goal, name, value) for name, value in observed.items()}}
+    # what was secret on its way to the cloud is secret on its way back
+    marked = {name: mark_like(value, goal.attributes.get(name)) for name, value in observed.items()}
+    actual = {**goal.attributes, **marked}
     # a price is what it was when the machine was made
     if goal.attributes.get("hourly_price") is not None and "hourly_price" not in observed:
         actual["hourly_price"] = goal.attributes["hourly_price"]
     return actual
-
-
-def _as_secret(goal: Target, name: str, value: Value) -> Value:
-    """What was secret on its way to the cloud is secret on its way back."""
-    return Secret(value) if has_secret(goal.attributes.get(name)) else value
 
 
 class _Failed(Exception):

@@ -18,7 +18,7 @@ from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, Plan
 from brevplan.engine.config import Config, Declaration, blocks_read
 from brevplan.engine.desired import Desired, Shared, evaluate
 from brevplan.engine.endings import propose_leftovers, propose_undeclared
-from brevplan.engine.expand import expand
+from brevplan.engine.expand import expand, mode_of
 from brevplan.engine.kind import Kind, NeedsCatalogue
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.outputs import plan_outputs
@@ -132,7 +132,7 @@ class _Fold:
         source = self.bench.inputs.data_kinds[address.kind]
         desired = evaluate(declaration, source.schema, context, address, self.diagnostics)
         alias = self.alias(declaration)
-        if desired is None or alias is None or self.options.offline:
+        if desired.has_mistakes or alias is None or self.options.offline:
             return False
         try:
             found = source.read(desired.attributes, alias, self.bench.facts)
@@ -152,7 +152,7 @@ class _Fold:
         expansion = expand(declaration, self.scope, self.diagnostics, offline=self.options.offline)
         alias = self.alias(declaration) if kind.needs_provider else ""
         if expansion is None or alias is None:
-            self.scope.fail_block(declaration.address)
+            self.scope.fail_block(declaration.address, mode_of(declaration), kind.schema.stored_names)
             return
         self.scope.open_block(declaration.address, expansion.mode)
         shared: Desired | None = None
@@ -162,7 +162,7 @@ class _Fold:
             context = InstanceScope(self.scope, repetition_names(key, each))
             desired = shared or self.desired(kind, declaration, address, context, alias, fixed)
             if desired is None:
-                self.scope.fail_block(declaration.address)
+                self.scope.fail_block(declaration.address, mode_of(declaration), kind.schema.stored_names)
                 if not declaration.varies:
                     return  # the others would have the same mistakes
                 continue
@@ -184,11 +184,9 @@ class _Fold:
         fixed: Shared,
     ) -> Desired | None:
         found = evaluate(declaration, kind.schema, context, address, self.diagnostics, fixed)
-        if found is None:
-            return None
         findings = kind.check(found.attributes, address, self.bench.ability(alias))
         self.bench.report(findings, declaration, address)
-        return found if not findings else None
+        return found if not (findings or found.has_mistakes) else None
 
     def alias(self, declaration: Declaration) -> str | None:
         """Find the provider block of a declaration."""

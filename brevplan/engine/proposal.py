@@ -18,9 +18,9 @@ from brevplan.engine.kind import Effect, Kind, NeedsCatalogue, Outcome
 from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, sight
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
-from brevplan.engine.secrets import stands_for, unchanged, unseal
+from brevplan.engine.secrets import mark_like, stands_for, unchanged, unseal
 from brevplan.lang.evaluate import EvaluationError
-from brevplan.lang.values import Map, Mapping_, Object, Secret, Sequence_, Unknown, Value, reveal
+from brevplan.lang.values import Map, Mapping_, Object, Sequence_, Unknown, Value, reveal
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _existing(bench: Bench, subject: Subject, sighting: Present) -> Change:
     current = bench.current(subject.kind, record, machine, sighting.account or subject.alias)
     for name in subject.desired.secret_names:
         if current.get(name) is not None:
-            current[name] = Secret(current[name])
+            current[name] = mark_like(current[name], subject.desired.attributes[name])
     wanted = _with_ignored(bench, subject, current)
     outcome = _outcome_of_update(bench, subject, wanted, current, machine)
     if record is not None and machine is not None and record.settled:
@@ -308,13 +308,20 @@ def origin(bench: Bench, sighting: Present, alias: str) -> dict[str, Any]:
 def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str, Value], outcome: Outcome) -> Change:
     record = sighting.record
     finish = record is not None and not record.settled
+    price = decimal_price(subject.kind.hourly_price(current))
+    if not (outcome.changes or outcome.notes or outcome.blocked or finish):
+        if record is not None:
+            _keep_books(bench, subject, sighting, record)
+        return Change(
+            subject.address, Action.NOOP, current, outcome.after, reads=subject.desired.reads,
+            price_before=price, price_after=price, **origin(bench, sighting, subject.alias),
+        )  # fmt: skip
     changed = tuple(item.name for item in outcome.changes if item.effect in (Effect.UPDATE, Effect.POWER))
     power = _power(outcome)
     loses = power is Power.STOP and outcome.stop_loses_data
     action = Action.UPDATE if changed or finish else Action.NOOP
     if action is Action.NOOP and record is not None:
         _keep_books(bench, subject, sighting, record)
-    price = subject.kind.hourly_price
     return Change(
         subject.address,
         action,
@@ -328,8 +335,8 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
         notes=tuple(outcome.notes),
         blocked=_update_blocked(bench, subject, outcome, loses),
         reads=subject.desired.reads,
-        price_before=decimal_price(price(current)),
-        price_after=decimal_price(price(outcome.after)),
+        price_before=price,
+        price_after=decimal_price(subject.kind.hourly_price(outcome.after)),
         **origin(bench, sighting, subject.alias),
     )
 

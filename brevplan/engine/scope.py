@@ -5,7 +5,7 @@ Reading a resource records the edge: of one instance when its key is written, of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ class Published:
     whole: Value = None
     """All of them as one value; None until somebody asks, and again after a change."""
     failed: bool = False
+    shape: Value = None
+    """With `failed`: what an instance looks like, so that a wrong attribute name is still found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,11 @@ class ModuleScope:
         """Make an empty block readable, so that `[]` or `{}` is its value."""
         self.published.setdefault(block, Published(mode))
 
-    def fail_block(self, block: Address) -> None:
-        """Remember that a block could not be evaluated: reading it gives an unknown instead of a second error."""
-        self.published.setdefault(block, Published("single")).failed = True
+    def fail_block(self, block: Address, mode: str = "single", names: Iterable[str] = ()) -> None:
+        """Remember that a block could not be evaluated: reading it gives unknowns instead of a second error."""
+        entry = self.published.setdefault(block, Published(mode))
+        entry.failed = True
+        entry.shape = Object({name: Unknown(because=f"{block}.{name}") for name in names})
 
     def forget_unknown_locals(self) -> None:
         """Let locals that held an unknown be evaluated again: something has become known."""
@@ -142,7 +146,7 @@ class ModuleScope:
         entry = self.published.get(block)
         if entry is None or entry.failed:
             self.reads.add(block)
-            return Unknown(because=str(block)), used + len(steps)
+            return self._of_failed(entry, block, steps, used)
         if entry.mode == "single":
             self.reads.add(block)
             return self._instance_value(entry, None), used
@@ -154,6 +158,14 @@ class ModuleScope:
             raise _no_such_instance(block, key, entry, span)
         self.reads.add(block.instance(key))
         return self._instance_value(entry, key), used + 1
+
+    def _of_failed(
+        self, entry: Published | None, block: Address, steps: tuple[Step, ...], used: int
+    ) -> tuple[Value, int]:
+        keyed = entry is not None and entry.mode != "single" and bool(steps) and not isinstance(steps[0], str)
+        if entry is None or entry.shape is None or (entry.mode != "single" and not keyed):
+            return Unknown(because=str(block)), used + len(steps)
+        return entry.shape, used + keyed
 
     def _instance_value(self, entry: Published, key: InstanceKey) -> Value:
         attributes = entry.instances.get(key)

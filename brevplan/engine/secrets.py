@@ -14,12 +14,17 @@ from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ListType, Type
 from brevplan.lang.values import (
     List,
+    Map,
     Mapping_,
+    Object,
     Secret,
     Sequence_,
+    Tuple,
     Unknown,
     Value,
     from_python,
+    has_secret,
+    has_unknown,
     reveal_deep,
     same,
     to_python,
@@ -120,6 +125,8 @@ def unchanged(desired: Value, current: Value, salt: str) -> bool:
     """Tell whether two values are the same, where the current one may be known by its digest only."""
     if desired.__class__ is str and current.__class__ is str:
         return desired == current
+    if desired is current:
+        return not has_unknown(desired)
     if isinstance(desired, Unknown) or isinstance(current, Unknown):
         return False
     if is_sealed(current):
@@ -142,6 +149,22 @@ def unchanged(desired: Value, current: Value, salt: str) -> bool:
             unchanged(a, b, salt) for a, b in zip(desired.items, current.items, strict=True)
         )
     return same(desired, current)
+
+
+def mark_like(value: Value, pattern: Value) -> Value:
+    """Make secret in a value what is secret in another one of the same shape; all of it where the shapes differ."""
+    if isinstance(pattern, Secret):
+        return Secret(value) if value is not None else None
+    if not has_secret(pattern):
+        return value
+    if isinstance(value, Mapping_) and isinstance(pattern, Mapping_):
+        items = {name: mark_like(item, pattern.items.get(name)) for name, item in value.items.items()}
+        return Map(items, value.element) if isinstance(value, Map) else Object(items)
+    if isinstance(value, (List, Tuple)) and isinstance(pattern, Sequence_) and len(value) == len(pattern):
+        pairs = zip(value.items, pattern.items, strict=True)
+        marked = [mark_like(item, like) for item, like in pairs]
+        return List(marked, value.element) if isinstance(value, List) else Tuple(marked)
+    return Secret(value)
 
 
 def holds_digest(data: Any) -> bool:

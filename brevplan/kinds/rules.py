@@ -120,7 +120,8 @@ def wrong_port(value: Value) -> str:
     return ""
 
 
-def effective(firewalls: Iterable[Value]) -> Value:
+@lru_cache(maxsize=256)
+def effective(firewalls: tuple[Value, ...]) -> Value:
     """Give the rules that a machine listing these firewalls has: theirs, and SSH where none of them covers it."""
     ingress: set[Rule] = set()
     egress: set[Rule] = set()

@@ -115,8 +115,11 @@ class Prepared:
     def _explained(self, diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
         if diagnostic.values:
             return diagnostic
-        values = tuple(_reference_values(self.references, scope))
-        return replace(diagnostic, values=values)
+        return replace(diagnostic, values=self.named_values(scope))
+
+    def named_values(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        """Give the references of the expression with their values as text, for a message about it."""
+        return tuple(_reference_values(self.references, scope))
 
 
 def _reference_values(references: Sequence[Reference], scope: Scope) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
 from brevplan.operations.given import Given
-from brevplan.operations.project import DATA_KINDS, KINDS, Project
+from brevplan.operations.project import DATA_KINDS, KINDS, Project, load_project
 from brevplan.operations.session import (
     check_recorded_providers,
     close_accounts,
@@ -316,6 +316,20 @@ def _check_addresses(
     for ref in sorted(options.reaped):
         if not any(change.deposed == ref for change in folded.plan.changes):
             diagnostics.error("Unknown orphan", f"-reap={ref}: no orphan bears that ref_id.")
+
+
+_CONSEQUENCES = frozenset({"No provider chosen", "Unknown provider", "Cycle"})
+"""Messages that a mistake of structure elsewhere may bring about: left out beside one."""
+
+
+def load_checked(directory: Path, request: Request, now: datetime) -> Project:
+    """Load a configuration; raise `DiagnosticsError` with its mistakes of structure and those of its values."""
+    project = load_project(directory, strict=False)
+    if project.diagnostics.has_errors:
+        known = len(project.diagnostics)
+        found = check(project, request, now).items
+        raise DiagnosticsError([*found[:known], *(item for item in found[known:] if item.summary not in _CONSEQUENCES)])
+    return project
 
 
 def check(project: Project, request: Request, now: datetime) -> Diagnostics:

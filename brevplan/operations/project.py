@@ -72,8 +72,11 @@ def read_source(path: Path, shown: str) -> Source:
         ) from None
 
 
-def load_project(directory: Path) -> Project:
-    """Read and load the configuration of a folder; raise `DiagnosticsError` with every mistake found."""
+def load_project(directory: Path, *, strict: bool = True) -> Project:
+    """Read and load the configuration of a folder; raise `DiagnosticsError` with every mistake found.
+
+    Not `strict`, mistakes of structure are left in the project's diagnostics, for more to be found beside them.
+    """
     if not directory.is_dir():
         raise failure("No such directory", f"{directory} is not a directory.")
     try:
@@ -86,10 +89,10 @@ def load_project(directory: Path) -> Project:
             "There is no .hcl file in this directory.",
             hint="brevplan init writes a first one; -chdir=DIR works in another directory.",
         )
-    return load_sources(directory, [read_source(path, path.name) for path in files])
+    return load_sources(directory, [read_source(path, path.name) for path in files], strict=strict)
 
 
-def load_sources(directory: Path, sources: Iterable[Source]) -> Project:
+def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = True) -> Project:
     """Load texts as one configuration; raise `DiagnosticsError`."""
     diagnostics = Diagnostics()
     sources = list(sources)
@@ -110,7 +113,8 @@ def load_sources(directory: Path, sources: Iterable[Source]) -> Project:
     )
     _explain_planned(config, diagnostics)
     check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
-    diagnostics.raise_if_errors()
+    if strict:
+        diagnostics.raise_if_errors()
     return Project(directory, config, sources, bodies, diagnostics)
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from brevplan.diagnostics import Diagnostic, DiagnosticsError
 from brevplan.lang.parser import parse
-from brevplan.operations.planning import Request, check
-from brevplan.operations.project import load_project, read_source
+from brevplan.operations.planning import Request, check, load_checked
+from brevplan.operations.project import read_source
 from brevplan.operations.world import SystemClock
 
 
 def validate(directory: Path, environment: Mapping[str, str]) -> list[Diagnostic]:
     """Give all diagnostics of a configuration; never touches the network or the state."""
     try:
-        project = load_project(directory)
-        return check(project, Request(environment=environment), SystemClock().now()).items
+        request, now = Request(environment=environment), SystemClock().now()
+        return check(load_checked(directory, request, now), request, now).items
     except DiagnosticsError as problem:
         return problem.diagnostics
 

@@ -185,7 +185,7 @@ class _PlanText:
         yield "brevplan detected the following changes made outside of brevplan since the last apply:"
         yield ""
         for change in self.plan.drift:
-            word = "deleted" if change.after is None else "changed"
+            word = "been deleted" if change.after is None else "changed"
             yield f"  # {self.paint(address_of(change), 'bold')} has {word}"
             sign = REMOVE if change.after is None else CHANGE
             body = Body(sign, change.before, change.after, frozenset(change.changed) if change.after else None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from brevplan.contract.model import CloudId, Instance, LifecycleStatus
 from brevplan.engine.identity import cred_ref_id, make_ref_id
@@ -20,10 +21,10 @@ OTHER = at("instance.m[1]")
 
 
 def machine(number: int, address: str = "instance.m[0]", **fields: Any) -> Instance:
-    ref_id = make_ref_id("lab", "default", at(address), f"{'aaaaa'}{'abcdefg'[number]}")
     base = {
-        "cloud_id": CloudId(f"i-{number}"), "ref_id": ref_id, "cloud_cred_ref_id": cred_ref_id("lab"),
-        "status": LifecycleStatus.RUNNING, "address": address,
+        "cloud_id": CloudId(f"i-{number}"), "cloud_cred_ref_id": cred_ref_id("lab"), "address": address,
+        "ref_id": make_ref_id("lab", "default", at(address), f"aaaaa{'abcdefg'[number]}"),
+        "status": LifecycleStatus.RUNNING,
     }  # fmt: skip
     return Instance(**{**base, **fields})
 
@@ -150,12 +151,13 @@ def test_a_machine_is_found_by_fingerprint_when_its_block_was_renamed() -> None:
 
 
 def test_orphans_are_ours_and_nobodys() -> None:
+    elsewhere = structs.replace(machine(5), address="stage/instance.m[0]")
     machines = [
         machine(1),  # recorded
         machine(2, "instance.m[1]"),  # deposed
         machine(3, "instance.old"),  # an orphan
         machine(4, cloud_cred_ref_id="bp-other"),  # another project's
-        machine(5, "stage/instance.m[0]"),  # another workspace's
+        elsewhere,  # another workspace's
         machine(6, status=LifecycleStatus.TERMINATED),
     ]
     rows = [ROW, record("instance.m[1]", cloud_id="i-2", role=Role.DEPOSED, key="k2")]
