@@ -192,7 +192,9 @@ class Lab:
 def actions(plan: Plan) -> dict[str, str]:
     """Give what a plan does, by address, no-ops left out."""
     return {
-        f"{change.address} {change.deposed}".strip(): ("import" if change.is_noop is False and change.action.value == "no-op" else change.action.value)
+        f"{change.address} {change.deposed}".strip(): (
+            "import" if change.is_noop is False and change.action.value == "no-op" else change.action.value
+        )
         for change in plan.effective
     }
 

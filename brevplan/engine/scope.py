@@ -5,7 +5,7 @@ Reading a resource records the edge: of one instance when its key is written, of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -80,11 +80,11 @@ class ModuleScope:
         """Make an empty block readable, so that `[]` or `{}` is its value."""
         self.published.setdefault(block, Published(mode))
 
-    def fail_block(self, block: Address, mode: str = "single", names: Iterable[str] = ()) -> None:
+    def fail_block(self, block: Address, mode: str = "single", names: Collection[str] = ()) -> None:
         """Remember that a block could not be evaluated: reading it gives unknowns instead of a second error."""
         entry = self.published.setdefault(block, Published(mode))
         entry.failed = True
-        entry.shape = Object({name: Unknown(because=f"{block}.{name}") for name in names})
+        entry.shape = Object({name: Unknown(because=f"{block}.{name}") for name in names}) if names else None
 
     def forget_unknown_locals(self) -> None:
         """Let locals that held an unknown be evaluated again: something has become known."""

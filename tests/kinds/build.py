@@ -28,7 +28,7 @@ def ability(
     """Give what the embedded cloud can do, less some capabilities."""
     traits = replace(TRAITS, capabilities=TRAITS.capabilities - set(without), in_place=in_place)
     offered = {(item.type, item.location): item for item in catalogue.offers()} if types == "all" else types
-    return Ability("local", SPEC, traits, offered, frozenset(image.id for image in catalogue.IMAGES), SALT)
+    return Ability("local", SPEC, traits, offered, {image.id: image for image in catalogue.IMAGES}, SALT)
 
 
 def offer(**fields: Any) -> dict[tuple[str, str], InstanceType]:

@@ -10,7 +10,7 @@ from brevplan.contract.errors import AuthFailed, Unavailable
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Action, Mode
-from brevplan.simcloud.faults import NO_FAULT, Call, Fault
+from brevplan.simcloud.faults import NO_FAULT, Fault
 from tests.world import Lab, actions, configuration
 
 
@@ -83,9 +83,7 @@ def test_a_failing_get_leaves_its_machine_unverified(tmp_path: Path) -> None:
     cloud = lab.cloud()
     cloud.delete_machine(lab.recorded()["instance.m[1]"])
     cloud.close()
-    lab.faults.choose = lambda call: (
-        Fault(before=Unavailable("down")) if call.operation == "get_instance" else NO_FAULT
-    )
+    lab.faults.choose = lambda call: Fault(before=Unavailable("down")) if call.operation == "get_instance" else NO_FAULT
     plan = lab.plan()
     assert plan.effective == []
     assert [str(change.address) for change in plan.blocked] == ["instance.m[1]"]
@@ -287,5 +285,3 @@ def test_a_destroy_that_was_cut_off_is_finished(tmp_path: Path) -> None:
 
 def replace_error() -> AuthFailed:
     return AuthFailed("not allowed to terminate")
-
-

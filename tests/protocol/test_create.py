@@ -89,7 +89,9 @@ def test_an_intent_holds_no_secret_in_plain_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
-@pytest.mark.parametrize("fault", [Fault(after=LOST), Fault(before=LOST)], ids=["after the effect", "before the effect"])
+@pytest.mark.parametrize(
+    "fault", [Fault(after=LOST), Fault(before=LOST)], ids=["after the effect", "before the effect"]
+)
 def test_a_lost_answer_neither_loses_nor_doubles(tmp_path: Path, idempotent: bool, fault: Fault) -> None:
     lab = Lab(tmp_path, configuration(2, provider='grace_window = "60s"'), idempotent=idempotent)
     lab.faults.choose = on("create_instance", fault, fault)
