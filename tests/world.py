@@ -1,4 +1,4 @@
-"""A world to test in: time that passes only when everybody waits, ids that count, and a cloud whose faults are chosen."""
+"""A world to test in: time passes only when everybody waits, ids count, and the faults of the cloud are chosen."""
 
 from __future__ import annotations
 

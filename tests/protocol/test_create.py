@@ -1,4 +1,4 @@
-"""How machines are made: intents, lost answers, grace windows, retired attempts. One test a sentence of the protocol."""
+"""How machines are made: intents, lost answers, grace windows, retired attempts. One test a sentence."""
 
 from __future__ import annotations
 
