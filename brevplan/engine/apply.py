@@ -11,7 +11,7 @@ from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
 from brevplan.diagnostics import Diagnostics, DiagnosticsError
 from brevplan.engine import machines
-from brevplan.engine.accounts import Account
+from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change, Counts, count
 from brevplan.engine.committer import Committer
@@ -102,6 +102,7 @@ class Apply:
         self.accounts, self.world, self.settings, self.tell = accounts, world, settings, tell
         self.committer = Committer(journal)
         self.stopping = False
+        self._stop = asyncio.Event()
         self._limit = asyncio.Semaphore(settings.parallelism)
         self._started: dict[str, float] = {}
         self._phases: dict[str, str] = {}
@@ -127,7 +128,19 @@ class Apply:
     def stop(self) -> None:
         """Start nothing new; what is under way is brought to a safe place."""
         self.stopping = True
+        self._stop.set()
         self._result.interrupted = True
+
+    async def snapshot(self, account: Account) -> Snapshot | None:
+        """Wait for the account's next list; None as soon as the run is asked to stop."""
+        waiting = asyncio.ensure_future(account.next_snapshot())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        finally:
+            waiting.cancel()
+            stopping.cancel()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -239,7 +252,7 @@ class Apply:
             good = await self._carry_out(step)
         except Interrupted:
             if step.step_id in self._started:
-                self._fail(step, began, "stopped before its end; the next apply goes on", uncertain=True)
+                self._fail(step, began, "the run was asked to stop; the next apply goes on", uncertain=True)
             else:
                 self._skipped(step, "the run was asked to stop")
         except StepError as problem:

@@ -36,6 +36,8 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
+    """`uncertain` says that it was not brought to its end, with nothing wrong so far: the next run goes on."""
+
     address: Address
     verb: Verb
     elapsed: float

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from brevplan.contract.client import Capability
 from brevplan.contract.errors import CloudError, InstanceNotFound, NotFound, Sent
 from brevplan.contract.model import DEAD, HALTED, CloudId, CreateInstanceAttrs, Instance, LifecycleStatus, RefId
-from brevplan.engine.accounts import Account
+from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.change import Change, Power
 from brevplan.engine.committer import Committer
 from brevplan.engine.graph import Step
@@ -71,6 +71,10 @@ class Slots(Protocol):
 
     @property
     def stopping(self) -> bool: ...
+
+    async def snapshot(self, account: Account) -> Snapshot | None:
+        """Wait for the account's next list; None as soon as the run is asked to stop."""
+        ...
 
 
 @dataclass(slots=True)
@@ -328,8 +332,8 @@ async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Inst
             raise StepError(f"{machine.cloud_id} is not ready in time; it stays recorded, and the next apply waits on",
                             uncertain=True)  # fmt: skip
         shop.progress(step, f"waiting for {machine.cloud_id} to run ({machine.status.value})")
-        snapshot = await account.next_snapshot()
-        if snapshot.error:
+        snapshot = await shop.slots.snapshot(account)
+        if snapshot is None or snapshot.error:
             continue
         found = snapshot.machines.get(machine.cloud_id)
         if found is None:
@@ -457,7 +461,7 @@ async def _power(
         if shop.world.clock.monotonic() >= deadline:
             raise StepError(f"{found.cloud_id} is still {found.status.value} in the end", uncertain=True)
         shop.progress(step, f"{found.cloud_id} is {found.status.value}")
-        await account.next_snapshot()
+        await shop.slots.snapshot(account)
 
 
 # destroy
@@ -516,8 +520,8 @@ async def _terminate(account: Account, cloud_id: str, deadline: float) -> None:
 
 async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> None:
     while True:
-        snapshot = await account.next_snapshot()
-        if not snapshot.error:
+        snapshot = await shop.slots.snapshot(account)
+        if snapshot is not None and not snapshot.error:
             listed = snapshot.machines.get(cloud_id)
             if listed is None or listed.status is LifecycleStatus.TERMINATED:
                 found = await _get(account, cloud_id)

@@ -316,6 +316,8 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
             subject.address, Action.NOOP, current, outcome.after, reads=subject.desired.reads,
             price_before=price, price_after=price, **origin(bench, sighting, subject.alias),
         )  # fmt: skip
+    if finish:
+        _expect(subject, outcome.after)
     changed = tuple(item.name for item in outcome.changes if item.effect in (Effect.UPDATE, Effect.POWER))
     power = _power(outcome)
     loses = power is Power.STOP and outcome.stop_loses_data
@@ -339,6 +341,13 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
         price_after=decimal_price(subject.kind.hourly_price(outcome.after)),
         **origin(bench, sighting, subject.alias),
     )
+
+
+def _expect(subject: Subject, after: dict[str, Value]) -> None:
+    """What a machine that is not ready yet does not have will be known once it is."""
+    for name, spec in subject.kind.schema.attributes.items():
+        if spec.computed and not spec.configurable and after.get(name) in (None, ""):
+            after[name] = Unknown(spec.type, f"{subject.address}.{name}")
 
 
 def _keep_books(bench: Bench, subject: Subject, sighting: Present, record: Record) -> None:

@@ -61,9 +61,9 @@ def event_text(event: Event) -> str:
             shown = f" [id={event.cloud_id}]" if event.cloud_id and event.verb is not Verb.DESTROY else ""
             return clean(f"{event.address}: {WORDS[event.verb][1]} complete after {elapsed_text(event.elapsed)}{shown}")
         case StepFailed():
-            sure = " (the outcome is not known: the next run looks for it)" if event.uncertain else ""
+            word = "not finished" if event.uncertain else "failed"
             after = elapsed_text(event.elapsed)
-            return clean(f"{event.address}: {WORDS[event.verb][1]} failed after {after}: {event.error}{sure}")
+            return clean(f"{event.address}: {WORDS[event.verb][1]} {word} after {after}: {event.error}")
         case StepSkipped():
             return clean(f"{event.address}: Not started: {event.reason}")
 

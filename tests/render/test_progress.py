@@ -36,7 +36,7 @@ LINES: list[tuple[Event, str]] = [
     (StepFinished(WEB, Verb.ADOPT, 0, "i-1"), "instance.web[0]: Adoption complete after 0s [id=i-1]"),
     (
         StepFailed(WEB, Verb.CREATE, 2, "no answer", uncertain=True),
-        "instance.web[0]: Creation failed after 2s: no answer (the outcome is not known: the next run looks for it)",
+        "instance.web[0]: Creation not finished after 2s: no answer",
     ),
     (Notice("bell \x07"), "bell \ufffd"),
 ]

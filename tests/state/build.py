@@ -36,7 +36,7 @@ def row(number: int = 0, **fields: object) -> Record:
         "key": f"k{number}", "workspace": "default", "address": Address("instance", "m", number), "role": Role.CURRENT,
         "kind": "instance", "attributes": {"id": f"i-{number}", "tags": {"a": "b"}}, "alias": "local",
         "account": "print", "ref_id": f"bp-lab-{number}", "cloud_id": f"i-{number}", "settled": False, "seen": False,
-        "protected": True, "reads": ("firewall.web",),
+        "protected": True, "reads": ("firewall.web",), "has_secrets": False,
     }  # fmt: skip
     return Record(**{**base, **fields})  # type: ignore[arg-type]
 

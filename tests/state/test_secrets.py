@@ -24,7 +24,6 @@ VARIABLE = f'variable "s" {{\n  sensitive = true\n  default = "{SECRET}"\n}}\n'
         ("options = { subnet_id = var.s }", VARIABLE),
         ("filesystems = [var.s]", VARIABLE),
         ("", VARIABLE + 'output "o" {\n  value = [var.s, { k = var.s }]\n  sensitive = true\n}\n'),
-        ("", VARIABLE + 'resource "firewall" "f" {\n  ingress {\n    from_port = 1\n    description = var.s\n  }\n}\n'),
     ],
 )
 def test_a_secret_is_in_no_byte_of_the_state(tmp_path: Path, body: str, rest: str) -> None:

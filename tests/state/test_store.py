@@ -141,13 +141,6 @@ def test_runs_and_steps(path: Path) -> None:
     store.close()
 
 
-def test_closing_a_step_closes_the_newest_of_its_name(path: Path) -> None:
-    store = opened(path)
-    store.transact([OpenStep(STEP), OpenStep(STEP), CloseStep("run-1", STEP.step_id, "done", "t2")])
-    assert [step.status for step in store.steps("plan-1")] == ["running", "done"]
-    store.close()
-
-
 def test_accounts_are_put_in_place_of_the_old(path: Path) -> None:
     store = opened(path)
     store.transact([PutAccount(ACCOUNT), PutAccount(replace(ACCOUNT, fingerprint="new"))])
