@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from brevplan.diagnostics import Source, Span
 from brevplan.engine.address import Address
 from brevplan.engine.kind import BlockSpec
-from brevplan.lang.evaluate import Prepared, Reference
+from brevplan.lang.prepared import Prepared, Reference
 from brevplan.lang.types import Type
 from brevplan.lang.values import Value
 

@@ -11,8 +11,8 @@ from brevplan.engine.config import Condition, Declaration, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
 from brevplan.engine.scope import InstanceScope, ModuleScope
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.evaluate import EvaluationError, Prepared
 from brevplan.lang.operators import OperationError, to_bool
+from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import (
     Mapping_,

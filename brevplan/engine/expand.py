@@ -9,7 +9,7 @@ from brevplan.engine.address import InstanceKey
 from brevplan.engine.config import Declaration
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.evaluate import EvaluationError, Prepared
+from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.types import NUMBER, friendly
 from brevplan.lang.values import Mapping_, Secret, Set, Unknown, Value, type_of
 

@@ -29,7 +29,8 @@ from brevplan.engine.kind import AttributeSpec, BlockSpec, Kind, Schema
 from brevplan.engine.references import RESERVED_ROOTS, check_references
 from brevplan.lang import ast
 from brevplan.lang.constraints import read_constraint
-from brevplan.lang.evaluate import EvaluationError, Prepared, Reference, prepare
+from brevplan.lang.evaluate import prepare
+from brevplan.lang.prepared import EvaluationError, Prepared, Reference
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import Object, Tuple, Value
 

@@ -13,7 +13,7 @@ from brevplan.engine.desired import check_rules
 from brevplan.engine.observed import Facts
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.secrets import seal, unchanged, unseal
-from brevplan.lang.evaluate import EvaluationError
+from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import ANY
 from brevplan.lang.values import Secret, Value, has_secret, reveal_deep
 

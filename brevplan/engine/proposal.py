@@ -19,7 +19,7 @@ from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unver
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import mark_like, stands_for, unchanged, unseal
-from brevplan.lang.evaluate import EvaluationError
+from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.values import Map, Mapping_, Object, Sequence_, Unknown, Value, reveal
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from brevplan.diagnostics import Diagnostics, suggest
 from brevplan.engine.address import Address
 from brevplan.engine.config import Config, Declaration
-from brevplan.lang.evaluate import Reference
+from brevplan.lang.prepared import Reference
 
 RESERVED_ROOTS: Final = frozenset({"var", "local", "data", "each", "count", "self", "path", "brevplan", "module"})
 

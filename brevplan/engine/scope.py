@@ -13,8 +13,8 @@ from brevplan.diagnostics import Diagnostics, Span, suggest
 from brevplan.engine.address import Address, InstanceKey
 from brevplan.engine.config import Config
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.evaluate import EvaluationError, Step, fault
 from brevplan.lang.gate import Environment
+from brevplan.lang.prepared import EvaluationError, Step, fault
 from brevplan.lang.types import NUMBER
 from brevplan.lang.values import EMPTY_OBJECT, EMPTY_TUPLE, Object, Tuple, Unknown, Value, has_unknown, reveal
 

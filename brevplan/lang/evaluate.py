@@ -7,18 +7,32 @@ already evaluated. The scope says how many steps it consumed; the rest are appli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from unicodedata import normalize
 
-from brevplan.diagnostics import Diagnostic, Severity, Source, Span, suggest
+from brevplan.diagnostics import Span, suggest
 from brevplan.lang import ast
 from brevplan.lang.convert import ConversionError, convert, unify, unify_two
 from brevplan.lang.functions import registry
-from brevplan.lang.gate import Environment, Function, FunctionError, invoke
+from brevplan.lang.gate import Function, FunctionError, invoke
 from brevplan.lang.operators import OperationError, binary, get_attribute, get_index, text_of, to_bool, unary
+from brevplan.lang.prepared import (
+    EvaluationError,
+    Key,
+    Loop,
+    Prepared,
+    Reference,
+    Run,
+    Scope,
+    Step,
+    attempt,
+    fault,
+    marked,
+    too_deep,
+)
 from brevplan.lang.printing import print_value
+from brevplan.lang.special_forms import SPECIAL_FORMS
 from brevplan.lang.types import ANY, BOOL, STRING, ListType, MapType, Primitive, SetType, TupleType, Type, friendly
 from brevplan.lang.values import (
     EMPTY_TUPLE,
@@ -31,9 +45,7 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
-    first_unknown,
     has_secret,
-    has_unknown,
     is_open,
     rebuild,
     reveal,
@@ -42,114 +54,14 @@ from brevplan.lang.values import (
 )
 
 
-class Key(NamedTuple):
-    """An index step of a reference; an attribute step is a plain `str`."""
-
-    value: Value
-
-
-Step = str | Key
-
-
-class Scope(Protocol):
-    """What names mean while an expression runs."""
-
-    environment: Environment
-
-    def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
-        """Give the value that a reference leads to and how many of its steps that took; raise `EvaluationError`."""
-        ...
-
-
-class EvaluationError(Exception):
-    """An expression has no value. `catchable` is false for mistakes that `try` and `can` must not hide."""
-
-    def __init__(self, diagnostic: Diagnostic, *, catchable: bool = True) -> None:
-        super().__init__(diagnostic.summary)
-        self.diagnostic = diagnostic
-        self.catchable = catchable
-
-
-def fault(summary: str, detail: str, span: Span, *, hint: str = "", catchable: bool = True) -> EvaluationError:
-    return EvaluationError(Diagnostic(Severity.ERROR, summary, detail, span, hint), catchable=catchable)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A name used in an expression with the steps written after it, as far as these are fixed."""
-
-    root: str
-    steps: tuple[Step, ...]
-    span: Span
-
-    def __str__(self) -> str:
-        text = self.root
-        for step in self.steps:
-            text += f".{step}" if isinstance(step, str) else f"[{print_value(step.value)}]"
-        return text
-
-
-Loop = Mapping[str, Value]
-Run = Callable[[Scope, Loop], Value]
-
-_NO_LOOP: Loop = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An expression ready to run, with every reference it makes."""
-
-    node: ast.Expression
-    references: tuple[Reference, ...]
-    run: Run
-
-    def evaluate(self, scope: Scope) -> Value:
-        """Give the value; raise `EvaluationError` with the values of the references in its diagnostic."""
-        try:
-            return self.run(scope, _NO_LOOP)
-        except EvaluationError as problem:
-            raise EvaluationError(self._explained(problem.diagnostic, scope), catchable=problem.catchable) from None
-        except RecursionError:
-            raise _too_deep(self.node) from None
-
-    def _explained(self, diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
-        if diagnostic.values:
-            return diagnostic
-        return replace(diagnostic, values=self.named_values(scope))
-
-    def named_values(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        """Give the references of the expression with their values as text, for a message about it."""
-        return tuple(_reference_values(self.references, scope))
-
-
-def _reference_values(references: Sequence[Reference], scope: Scope) -> Iterator[tuple[str, str]]:
-    shown: set[str] = set()
-    for reference in references[:8]:
-        name = str(reference)
-        if name in shown:
-            continue
-        shown.add(name)
-        try:
-            value, used = scope.resolve(reference.root, reference.steps, reference.span)
-            for step in reference.steps[used:]:
-                value = get_attribute(value, step) if isinstance(step, str) else get_index(value, step.value)
-        except (EvaluationError, OperationError):
-            continue
-        yield name, print_value(value, short=True)
-
-
 def prepare(node: ast.Expression) -> Prepared:
     """Make an expression ready to run; raise `EvaluationError` when it is nested too deeply."""
     references: list[Reference] = []
     try:
         run = _Preparer(references).expression(node, frozenset())
     except RecursionError:
-        raise _too_deep(node) from None
+        raise too_deep(node) from None
     return Prepared(node, tuple(references), run)
-
-
-def _too_deep(node: ast.Node) -> EvaluationError:
-    return fault("Expression nested too deeply", "Split it into several locals.", node.span, catchable=False)
 
 
 class _Preparer:
@@ -291,7 +203,7 @@ class _Preparer:
             else:
                 chosen, other = (then, otherwise) if truth else (otherwise, then)
                 result = chosen(scope, loop)
-                rest = _attempt(other, scope, loop)
+                rest = attempt(other, scope, loop)
                 if not isinstance(rest, EvaluationError):
                     result = _as_common(node, result, rest, is_then=truth)
             return Secret(result) if isinstance(condition, Secret) else result
@@ -389,8 +301,8 @@ class _Preparer:
             truth = _truth(part.condition, condition, "The condition")
             if isinstance(truth, Unknown):
                 secrets = [_touched(branch, scope, loop) for branch in (then, otherwise)]
-                return _marked(Unknown(STRING, truth.because, not_null=True), hidden or any(secrets))
-            return _marked((then if truth else otherwise)(scope, loop), hidden)
+                return marked(Unknown(STRING, truth.because, not_null=True), hidden or any(secrets))
+            return marked((then if truth else otherwise)(scope, loop), hidden)
 
         return run
 
@@ -407,8 +319,8 @@ class _Preparer:
                 else:
                     rounds.hidden |= _touched(body, scope, names)
             if rounds.waits is not None:
-                return _marked(Unknown(STRING, rounds.waits.because, not_null=True), rounds.hidden)
-            return _marked(_joined(texts), rounds.hidden)
+                return marked(Unknown(STRING, rounds.waits.because, not_null=True), rounds.hidden)
+            return marked(_joined(texts), rounds.hidden)
 
         return run
 
@@ -465,7 +377,7 @@ class _Preparer:
     def call(self, node: ast.Call, loops: frozenset[str]) -> Run:
         name = node.name.removeprefix("core::")
         arguments = [self.expression(argument, loops) for argument in node.arguments]
-        special = _SPECIAL.get(name)
+        special = SPECIAL_FORMS.get(name)
         if special is not None:
             if node.expand:
                 raise fault("Invalid expansion", f'The arguments of "{name}" are written out.', node.arguments[-1].span)
@@ -491,33 +403,18 @@ class _Preparer:
         return run
 
 
-def _marked(value: Value, hidden: bool) -> Value:
-    """Make a value secret when it tells something of one. What is secret as a whole has no secrets inside."""
-    return Secret(reveal_deep(value)) if hidden else value
-
-
 def _outcome(result: Value, waits: Unknown | None, hidden: bool) -> Value:
     """Give the collection that was built, or the unknown that stands for it when something decides it later."""
-    return _marked(result if waits is None else Unknown(ANY, waits.because, not_null=True), hidden)
+    return marked(result if waits is None else Unknown(ANY, waits.because, not_null=True), hidden)
 
 
 def _placed(problem: OperationError, span: Span) -> EvaluationError:
     return fault(problem.summary, problem.message, span, hint=problem.hint)
 
 
-def _attempt(run: Run, scope: Scope, loop: Loop) -> Value | EvaluationError:
-    """Evaluate what may not be needed: a mistake that `try` would catch is given back."""
-    try:
-        return run(scope, loop)
-    except EvaluationError as problem:
-        if not problem.catchable:
-            raise
-        return problem
-
-
 def _touched(run: Run, scope: Scope, loop: Loop) -> bool:
     """Evaluate what does not count yet, for the references it reads; tell whether there is a secret in it."""
-    value = _attempt(run, scope, loop)
+    value = attempt(run, scope, loop)
     return not isinstance(value, EvaluationError) and has_secret(value)
 
 
@@ -602,14 +499,14 @@ def _spread_unknown(value: Unknown, apply: Callable[[Value], Value]) -> Value:
         case ListType(element=element) | SetType(element=element):
             item = apply(Unknown(element, value.because))
             type_ = ListType(ANY if is_open(item) else type_of(item))
-            return _marked(Unknown(type_, value.because, not_null=True), has_secret(item))
+            return marked(Unknown(type_, value.because, not_null=True), has_secret(item))
         case TupleType(elements=elements):
             items = Tuple([apply(Unknown(element, value.because)) for element in elements])
             return Unknown(type_of(items), value.because, not_null=True)
     if value.not_null and value.type is not ANY:
         return Tuple([apply(value)])
     item = apply(value)  # its reads count; whether there will be an element at all is not known
-    return _marked(Unknown(ANY, value.because, not_null=True), has_secret(item))
+    return marked(Unknown(ANY, value.because, not_null=True), has_secret(item))
 
 
 def _members_marked(value: Secret) -> Value:
@@ -639,18 +536,18 @@ def _truth(node: ast.Node, value: Value, what: str) -> bool | Unknown:
 
 def _undecided(node: ast.Conditional, truth: Unknown, arms: tuple[Run, Run], scope: Scope, loop: Loop) -> Value:
     """Give the unknown that stands for one of the arms. An arm that fails may turn out not to be the chosen one."""
-    first, second = (_attempt(arm, scope, loop) for arm in arms)
+    first, second = (attempt(arm, scope, loop) for arm in arms)
     if isinstance(first, EvaluationError):
         if isinstance(second, EvaluationError):
             raise first
-        return _marked(Unknown(ANY, truth.because), has_secret(second))
+        return marked(Unknown(ANY, truth.because), has_secret(second))
     if isinstance(second, EvaluationError):
-        return _marked(Unknown(ANY, truth.because), has_secret(first))
+        return marked(Unknown(ANY, truth.because), has_secret(first))
     type_ = ANY if is_open(first) or is_open(second) else unify_two(type_of(first), type_of(second))
     if type_ is None:
         raise _inconsistent(node, first, second)
     result = Unknown(type_, truth.because, not_null=_is_not_null(first) and _is_not_null(second))
-    return _marked(result, has_secret(first) or has_secret(second))
+    return marked(result, has_secret(first) or has_secret(second))
 
 
 def _is_not_null(value: Value) -> bool:
@@ -720,7 +617,7 @@ def _joined(parts: Sequence[Value]) -> Value:
 
 def _joined_bare(parts: Sequence[Value], *, hidden: bool) -> Value:
     unknown = next((part for part in parts if isinstance(part, Unknown)), None)
-    return _marked(_joined(parts) if unknown is None else Unknown(STRING, unknown.because, not_null=True), hidden)
+    return marked(_joined(parts) if unknown is None else Unknown(STRING, unknown.because, not_null=True), hidden)
 
 
 # Loops.
@@ -825,7 +722,7 @@ def _spread_call(node: ast.Call, function: Function, scope: Scope, values: list[
     rest = reveal(last)
     if isinstance(rest, Unknown) and (rest.type is ANY or isinstance(rest.type, (ListType, SetType, TupleType))):
         result = Unknown(function.returns, rest.because, not_null=function.never_null)
-        return _marked(result, has_secret(last) or any(map(has_secret, values)))
+        return marked(result, has_secret(last) or any(map(has_secret, values)))
     if not isinstance(rest, Sequence_):
         given = friendly(type_of(rest)) if rest is not None else "null"
         raise fault(
@@ -834,7 +731,7 @@ def _spread_call(node: ast.Call, function: Function, scope: Scope, values: list[
             node.arguments[-1].span,
         )
     if isinstance(last, Secret):
-        return _marked(invoke(function, scope.environment, [*values, *map(Secret, rest.items)]), True)
+        return marked(invoke(function, scope.environment, [*values, *map(Secret, rest.items)]), True)
     return invoke(function, scope.environment, [*values, *rest.items])
 
 
@@ -850,179 +747,3 @@ def _function_fault(node: ast.Call, problem: FunctionError) -> EvaluationError:
 
 
 # Special forms: functions that receive expressions, or that need the evaluator itself.
-
-
-def _try(node: ast.Call, arguments: list[Run]) -> Run:
-    if not arguments:
-        raise fault('Error in function "try"', "At least one expression is needed.", node.span)
-
-    def run(scope: Scope, loop: Loop) -> Value:
-        reasons = []
-        for position, argument in enumerate(arguments):
-            value = _attempt(argument, scope, loop)
-            if isinstance(value, EvaluationError):
-                reasons.append(value.diagnostic)
-            elif _is_settled(value, node.arguments[position]):
-                return value
-            else:
-                return _undecided_try(value, arguments[position + 1 :], scope, loop)
-        listed = "; ".join(f"{reason.summary} ({reason.detail.rstrip('.')})" for reason in reasons)
-        raise fault('Error in function "try"', f"No expression succeeded: {listed}.", node.span)
-
-    return run
-
-
-def _is_settled(value: Value, node: ast.Expression) -> bool:
-    """Tell whether an expression that has a value now cannot fail once everything is known.
-
-    What is partly unknown was either put together of parts that may yet fail, or found by steps from a name: had
-    one of these led through an unknown, it would be unknown as a whole.
-    """
-    if isinstance(reveal(value), Unknown):
-        return False
-    while isinstance(node, (ast.GetAttr, ast.Index, ast.Parentheses)):
-        node = node.inner if isinstance(node, ast.Parentheses) else node.object
-    return isinstance(node, ast.Variable) or not has_unknown(value)
-
-
-def _undecided_try(value: Value, others: Sequence[Run], scope: Scope, loop: Loop) -> Value:
-    """Give the unknown that stands for this value, or for one of the others should it fail after all."""
-    found = [value]
-    for other in others:
-        result = _attempt(other, scope, loop)
-        if not isinstance(result, EvaluationError):
-            found.append(result)
-    types = {type_of(item) for item in found if item is not None}
-    type_ = types.pop() if len(types) == 1 and not any(map(is_open, found)) else ANY
-    cause = first_unknown((value,))
-    result = Unknown(type_, cause.because if cause is not None else "")
-    return _marked(result, any(map(has_secret, found)))
-
-
-def _can(node: ast.Call, arguments: list[Run]) -> Run:
-    if len(arguments) != 1:
-        raise fault('Error in function "can"', "Exactly one expression is needed.", node.span)
-
-    def run(scope: Scope, loop: Loop) -> Value:
-        value = _attempt(arguments[0], scope, loop)
-        if isinstance(value, EvaluationError):
-            return False
-        if _is_settled(value, node.arguments[0]):
-            return True
-        cause = first_unknown((value,))
-        return Unknown(BOOL, cause.because if cause is not None else "", not_null=True)
-
-    return run
-
-
-def _type(node: ast.Call, arguments: list[Run]) -> Run:
-    if len(arguments) != 1:
-        raise fault('Error in function "type"', "Exactly one value is needed.", node.span)
-
-    def run(scope: Scope, loop: Loop) -> Value:
-        value = arguments[0](scope, loop)
-        type_, cause = type_of(value), first_unknown((value,)) if is_open(value) else None
-        text: Value = str(type_) if cause is None else Unknown(STRING, cause.because, not_null=True)
-        # the names and the number of its elements tell something of a collection that is secret
-        return _marked(text, has_secret(value) and not isinstance(type_, Primitive))
-
-    return run
-
-
-def _templatefile(node: ast.Call, arguments: list[Run]) -> Run:
-    def read(path: str, scope: Scope) -> Source:
-        try:
-            return Source(path, scope.environment.files.read_bytes(path).decode("utf-8"))
-        except (OSError, UnicodeDecodeError) as problem:
-            reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-            raise fault(
-                'Error in function "templatefile"', f'Cannot read "{path}": {reason}.', node.arguments[0].span
-            ) from None
-
-    return _rendering(node, arguments, read, "The path")
-
-
-def _templatestring(node: ast.Call, arguments: list[Run]) -> Run:
-    return _rendering(node, arguments, lambda text, scope: Source("template", text), "The template")
-
-
-def _rendering(node: ast.Call, arguments: list[Run], read: Callable[[str, Scope], Source], what: str) -> Run:
-    """Make a call that renders a template: `read` gets its text by the first argument, `what` names that one."""
-    title = f'Error in function "{node.name}"'
-    if len(arguments) != 2:
-        raise fault(title, "A template and an object of its variables are needed.", node.span)
-
-    def run(scope: Scope, loop: Loop) -> Value:
-        first, given = arguments[0](scope, loop), arguments[1](scope, loop)
-        hidden = isinstance(first, Secret) or isinstance(given, Secret)
-        text, names = reveal(first), reveal(given)
-        waits = next((value for value in (text, names) if isinstance(value, Unknown)), None)
-        if waits is not None:
-            return _marked(Unknown(ANY, waits.because), hidden or has_secret(names))
-        if not isinstance(text, str):
-            raise fault(title, f"{what} must be a text.", node.arguments[0].span)
-        try:
-            result = render_template(read(text, scope), names, scope, node)
-        except EvaluationError as problem:
-            if not hidden:
-                raise
-            # the message would show a part of the template, or of what is filled in
-            reason = "The template cannot be rendered; why is not shown, because it or its variables are secret."
-            raise fault(title, reason, node.span, catchable=problem.catchable) from None
-        return _marked(result, hidden)
-
-    return run
-
-
-@dataclass(slots=True)
-class _TemplateScope:
-    """Inside a rendered template only the variables given to it have meaning."""
-
-    environment: Environment
-    names: Mapping[str, Value]
-
-    def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
-        if root not in self.names:
-            raise fault(
-                "Missing template variable",
-                f'The template uses "{root}", and it was not given.',
-                span,
-                hint=suggest(root, self.names) or f'Add "{root}" to the variables of the template.',
-            )
-        return self.names[root], 0
-
-
-def render_template(source: Source, names: Value, scope: Scope, node: ast.Call) -> Value:
-    if not isinstance(names, Mapping_):
-        raise fault(f'Error in function "{node.name}"', "The variables must be an object.", node.arguments[1].span)
-    key = ("template", source.name, source.text)
-    prepared = scope.environment.cache.get(key)
-    if not isinstance(prepared, Prepared):
-        prepared = scope.environment.cache[key] = _prepared_template(source, node)
-    return prepared.run(_TemplateScope(scope.environment, names.items), _NO_LOOP)
-
-
-def _prepared_template(source: Source, node: ast.Call) -> Prepared:
-    from brevplan.lang.parser import parse_template  # the parser is not needed to run literals
-
-    template, problems = parse_template(source)
-    if template is None or problems:
-        raise EvaluationError(problems[0])
-    if any(isinstance(inner, ast.Call) and inner.name.endswith("templatefile") for inner in _walk(template)):
-        raise fault("Recursive template", "A template may not call templatefile itself.", node.span)
-    return prepare(template)
-
-
-def _walk(node: ast.Node) -> Iterator[ast.Node]:
-    yield node
-    for child in ast.children(node):
-        yield from _walk(child)
-
-
-_SPECIAL: dict[str, Callable[[ast.Call, list[Run]], Run]] = {
-    "try": _try,
-    "can": _can,
-    "templatefile": _templatefile,
-    "templatestring": _templatestring,
-    "type": _type,
-}

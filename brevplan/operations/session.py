@@ -22,7 +22,7 @@ from brevplan.engine.pacing import AccountPacer
 from brevplan.engine.ports import Record, World
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.evaluate import EvaluationError
+from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
 from brevplan.lang.values import Value, has_unknown, reveal_deep, to_python
 from brevplan.operations.world import Outside, jitter

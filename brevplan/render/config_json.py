@@ -12,7 +12,7 @@ from brevplan.diagnostics import Diagnostics
 from brevplan.engine.config import Config, Declaration, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
 from brevplan.engine.loader import literal_value
-from brevplan.lang.evaluate import Prepared, Reference
+from brevplan.lang.prepared import Prepared, Reference
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import has_secret
 from brevplan.render.leaves import shown_data

@@ -74,7 +74,6 @@ def test_entry_point_writes_the_answer_to_stdout_and_progress_to_stderr(tmp_path
     assert "\x1b" not in done.stdout + done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="a warning of the log goes to stderr where no log was asked for")
 def test_destroy_says_nothing_about_reads_that_find_nothing(tmp_path: Path) -> None:
     project = _project(tmp_path)
     _run(project, "apply", "-auto-approve")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brevplan.engine.address import Address
 from brevplan.engine.identity import address_digest, address_tag, cred_ref_id, fingerprint, make_ref_id, ref_digest
 from tests.engine.build import at
 from tests.engine.test_address import ADDRESSES
-from brevplan.engine.address import Address
 
 PROJECTS = st.from_regex(r"[a-z0-9](?:-?[a-z0-9]){0,9}", fullmatch=True)
 ATTEMPTS = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=6, max_size=6)

@@ -7,9 +7,10 @@ import pytest
 from brevplan.diagnostics import Diagnostics, Source, Span
 from brevplan.lang import ast
 from brevplan.lang.constraints import read_constraint
-from brevplan.lang.evaluate import Step, fault, prepare
+from brevplan.lang.evaluate import prepare
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse_expression
+from brevplan.lang.prepared import Step, fault
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType, ObjectType, SetType, TupleType, Type
 from brevplan.lang.values import EMPTY_OBJECT, Value
 

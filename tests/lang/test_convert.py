@@ -18,9 +18,10 @@ from brevplan.diagnostics import Diagnostics, Source, Span
 from brevplan.lang import ast
 from brevplan.lang.constraints import read_constraint
 from brevplan.lang.convert import ConversionError, convert, unify, unify_values
-from brevplan.lang.evaluate import Step, prepare
+from brevplan.lang.evaluate import prepare
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse_expression
+from brevplan.lang.prepared import Step
 from brevplan.lang.printing import print_value
 from brevplan.lang.types import (
     ANY,

@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from brevplan.diagnostics import Diagnostic, Source, Span
-from brevplan.lang.evaluate import EvaluationError, Prepared, Step, fault, prepare
+from brevplan.lang.evaluate import prepare
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse_expression
+from brevplan.lang.prepared import EvaluationError, Prepared, Step, fault
 from brevplan.lang.printing import print_value
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, MapType, ObjectType, SetType, TupleType
 from brevplan.lang.values import (

@@ -11,6 +11,7 @@ from brevplan.diagnostics import Severity
 from brevplan.lang.types import STRING
 from brevplan.lang.values import List, Map, Secret, Unknown, Value
 from brevplan.operations.given import Given
+from brevplan.render.diagnostics import render_diagnostic
 from tests.operations.build import collected
 
 NAMED = 'variable "v" {\n  type = string\n  default = "default"\n}\n'
@@ -97,10 +98,10 @@ def test_a_sensitive_value_is_a_secret(tmp_path: Path) -> None:
         (NAMED, {}, {"brevplan.vars.hcl": "v = local.x\n"}, "", "error", "Not a literal value", ""),
         (NAMED, {}, {"brevplan.vars.hcl": "x {}\n"}, "", "error", "Unexpected block", ""),
         (NAMED, {}, {"brevplan.vars.hcl.json": "{}"}, "", "error", "JSON syntax not supported yet", ""),
-        ('variable "v" {\n  type = number\n}', {}, {}, "v=abc", "error", "Not a literal value", ""),
+        ('variable "v" {\n  type = number\n}', {}, {}, "v=abc", "error", "Unsuitable value", "is not a number"),
         ('variable "v" {\n  type = number\n}', {}, {}, 'v="abc"', "error", "Unsuitable value", 'Variable "v"'),
-        ('variable "v" {\n  type = number\n}', {"BREVPLAN_VAR_v": "]"}, {}, "", "error", "Invalid value", "number"),
-        ('variable "v" {\n  type = list(string)\n}', {}, {}, "v=[a", "error", "Invalid value", "list"),
+        ('variable "v" {\n  type = number\n}', {"BREVPLAN_VAR_v": "]"}, {}, "", "error", "Unsuitable value", "$BREVPLAN_VAR_v"),
+        ('variable "v" {\n  type = list(string)\n}', {}, {}, "v=[a", "error", "Unsuitable value", "written in quotes"),
         ('variable "v" {\n  type = number\n  default = 1\n}', {}, {"brevplan.vars.hcl": 'v = "x"\n'}, "", "error",
          "Unsuitable value", "number"),
         ('variable "v" {\n  nullable = false\n}', {}, {"brevplan.vars.hcl": "v = null\n"}, "", "error",
@@ -161,3 +162,13 @@ def test_checking_takes_a_missing_value_for_unknown(tmp_path: Path) -> None:
     assert not diagnostics.items
     assert isinstance(values["a"], Unknown)
     assert isinstance(values["b"], Secret)
+
+
+@pytest.mark.parametrize("type_", ["number", "list(string)", "map(number)", "bool"])
+@pytest.mark.parametrize("text", ["hunter2", "[hunter2]", '"hunter2"', "[hunter2", '{ a = "hunter2" }'])
+def test_a_mistake_in_a_secret_does_not_show_it(tmp_path: Path, type_: str, text: str) -> None:
+    declared = f'variable "v" {{\n  type = {type_}\n  sensitive = true\n}}\n'
+    for environment, given in (({"BREVPLAN_VAR_v": text}, []), ({}, [Given(f"v={text}")])):
+        _, problems = collected(declared, tmp_path, environment=environment, given=given)
+        shown = [render_diagnostic(item) for item in problems]
+        assert "hunter2" not in "\n".join(shown)

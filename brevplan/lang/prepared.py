@@ -1,0 +1,129 @@
+"""What evaluation is made of: references, scopes, errors with a place, and an expression that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from brevplan.diagnostics import Diagnostic, Severity, Span
+from brevplan.lang import ast
+from brevplan.lang.gate import Environment
+from brevplan.lang.operators import OperationError, get_attribute, get_index
+from brevplan.lang.printing import print_value
+from brevplan.lang.values import Secret, Value, reveal_deep
+
+
+class Key(NamedTuple):
+    """An index step of a reference; an attribute step is a plain `str`."""
+
+    value: Value
+
+
+Step = str | Key
+
+
+class Scope(Protocol):
+    """What names mean while an expression runs."""
+
+    environment: Environment
+
+    def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
+        """Give the value that a reference leads to and how many of its steps that took; raise `EvaluationError`."""
+        ...
+
+
+class EvaluationError(Exception):
+    """An expression has no value. `catchable` is false for mistakes that `try` and `can` must not hide."""
+
+    def __init__(self, diagnostic: Diagnostic, *, catchable: bool = True) -> None:
+        super().__init__(diagnostic.summary)
+        self.diagnostic = diagnostic
+        self.catchable = catchable
+
+
+def fault(summary: str, detail: str, span: Span, *, hint: str = "", catchable: bool = True) -> EvaluationError:
+    return EvaluationError(Diagnostic(Severity.ERROR, summary, detail, span, hint), catchable=catchable)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name used in an expression with the steps written after it, as far as these are fixed."""
+
+    root: str
+    steps: tuple[Step, ...]
+    span: Span
+
+    def __str__(self) -> str:
+        text = self.root
+        for step in self.steps:
+            text += f".{step}" if isinstance(step, str) else f"[{print_value(step.value)}]"
+        return text
+
+
+Loop = Mapping[str, Value]
+Run = Callable[[Scope, Loop], Value]
+
+NO_LOOP: Loop = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An expression ready to run, with every reference it makes."""
+
+    node: ast.Expression
+    references: tuple[Reference, ...]
+    run: Run
+
+    def evaluate(self, scope: Scope) -> Value:
+        """Give the value; raise `EvaluationError` with the values of the references in its diagnostic."""
+        try:
+            return self.run(scope, NO_LOOP)
+        except EvaluationError as problem:
+            raise EvaluationError(self._explained(problem.diagnostic, scope), catchable=problem.catchable) from None
+        except RecursionError:
+            raise too_deep(self.node) from None
+
+    def _explained(self, diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
+        if diagnostic.values:
+            return diagnostic
+        return replace(diagnostic, values=self.named_values(scope))
+
+    def named_values(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        """Give the references of the expression with their values as text, for a message about it."""
+        return tuple(_reference_values(self.references, scope))
+
+
+def _reference_values(references: Sequence[Reference], scope: Scope) -> Iterator[tuple[str, str]]:
+    shown: set[str] = set()
+    for reference in references[:8]:
+        name = str(reference)
+        if name in shown:
+            continue
+        shown.add(name)
+        try:
+            value, used = scope.resolve(reference.root, reference.steps, reference.span)
+            for step in reference.steps[used:]:
+                value = get_attribute(value, step) if isinstance(step, str) else get_index(value, step.value)
+        except (EvaluationError, OperationError):
+            continue
+        yield name, print_value(value, short=True)
+
+
+def too_deep(node: ast.Node) -> EvaluationError:
+    return fault("Expression nested too deeply", "Split it into several locals.", node.span, catchable=False)
+
+
+def marked(value: Value, hidden: bool) -> Value:
+    """Make a value secret when it tells something of one. What is secret as a whole has no secrets inside."""
+    return Secret(reveal_deep(value)) if hidden else value
+
+
+def attempt(run: Run, scope: Scope, loop: Loop) -> Value | EvaluationError:
+    """Evaluate what may not be needed: a mistake that `try` would catch is given back."""
+    try:
+        return run(scope, loop)
+    except EvaluationError as problem:
+        if not problem.catchable:
+            raise
+        return problem
