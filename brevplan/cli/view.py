@@ -139,7 +139,7 @@ class PlanView:
             if sensitive:
                 self._line(ui.outputs_line(sensitive, timestamp()))
             return
-        whole = not done.plan.blocked if done.result is None else done.result.complete
+        whole = not done.plan.blocked and (done.result is None or done.result.complete)
         text = render_counts(counts, "destroy" if command == "destroy" else "apply")
         if not whole:
             text = text.replace("complete!", "incomplete.", 1)

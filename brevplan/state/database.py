@@ -41,7 +41,6 @@ def _m001_first_tables(db: Database) -> None:
         },
         pk="ref_id",
     )  # fmt: skip
-    db["plans"].create({"plan_id": str, "created_at": str, "summary": str}, pk="plan_id")  # type: ignore[union-attr]
     db["runs"].create(  # type: ignore[union-attr]
         {
             "id": int, "run_id": str, "workspace": str, "command": str, "actor": str, "git_commit": str,
@@ -58,7 +57,6 @@ def _m001_first_tables(db: Database) -> None:
     )  # fmt: skip
     db["steps"].create_index(["run_id", "step_id"])  # type: ignore[union-attr]
     db["outputs"].create({"workspace": str, "name": str, "value": str}, pk=("workspace", "name"))  # type: ignore[union-attr]
-    db["workspaces"].create({"name": str}, pk="name")  # type: ignore[union-attr]
 
 
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables,)

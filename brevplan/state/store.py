@@ -98,10 +98,6 @@ class StateStore:
     def selected_workspace(self) -> str:
         return str(self._rows("SELECT value FROM meta WHERE key = 'workspace'")[0][0])
 
-    def workspaces(self) -> list[str]:
-        found = {row[0] for row in self._rows("SELECT name FROM workspaces")}
-        return sorted({"default"} | found)
-
     def records(self, workspace: str | None = None) -> list[Record]:
         sql = f"SELECT {_RECORD_COLUMNS} FROM resources"
         rows = self._rows(sql) if workspace is None else self._rows(f"{sql} WHERE workspace = ?", (workspace,))

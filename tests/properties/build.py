@@ -54,7 +54,7 @@ class Block:
             each = "${count.index}"
         elif self.keys is not None:
             lines.append(f"for_each = toset({msgspec.json.encode(self.keys).decode()})")
-            each = "${each.key}"
+            each = '${replace(each.key, " ", "_")}'
         lines += [f"provider = {self.provider}", f'instance_type = "{self.type}"', 'location = "us-west-1"']
         lines.append(f'public_key = "{KEY}"')
         if self.tags is not None or self.reads:

@@ -69,7 +69,6 @@ def read_everything(path: Path) -> None:
     try:
         store.meta()
         store.selected_workspace()
-        store.workspaces()
         store.records()
         store.intents()
         store.accounts()
