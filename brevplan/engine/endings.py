@@ -76,9 +76,10 @@ def _left(bench: Bench, kind: Kind, address: Address, record: Record | None, ali
 def propose_undeclared(bench: Bench) -> Iterator[Record]:
     """Plan the end of what is recorded and no longer declared; give the rows that only need forgetting."""
     failed = {block for block, entry in bench.scope.published.items() if entry.failed}
-    for address, record in sorted(bench.facts.records.items()):
+    left = [item for item in bench.facts.records.items() if item[0] not in bench.changes]
+    for address, record in sorted(left, key=lambda item: item[0]):
         kind = bench.inputs.kinds.get(address.kind)
-        if kind is None or address in bench.changes or address.block in failed:
+        if kind is None or address.block in failed:
             continue
         sighting = sight(bench.facts, address, record.alias) if kind.needs_provider else Present(record, None)
         reason = Reason.NONE if bench.options.mode is Mode.DESTROY else _reason(bench, address)

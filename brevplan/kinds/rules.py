@@ -145,10 +145,16 @@ def _declared(firewall: Mapping_, name: str) -> Iterable[Rule]:
 
 
 def _object(ingress: Iterable[Rule], egress: Iterable[Rule] | None) -> Object:
+    return _shared(tuple(sorted(ingress)), tuple(sorted(egress)) if egress is not None else None)
+
+
+@lru_cache(maxsize=1024)
+def _shared(ingress: tuple[Rule, ...], egress: tuple[Rule, ...] | None) -> Object:
+    """Give one object for the same rules wherever they come from, so that most comparisons end at a glance."""
     return Object(
         {
-            "ingress": List([rule.line("from") for rule in sorted(ingress)], STRING),
-            "egress": List([rule.line("to") for rule in sorted(egress)], STRING) if egress is not None else None,
+            "ingress": List([rule.line("from") for rule in ingress], STRING),
+            "egress": List([rule.line("to") for rule in egress], STRING) if egress is not None else None,
         }
     )
 

@@ -53,7 +53,7 @@ def converged(lab: Lab) -> bool:
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([0.0, 0.2, 0.5]), st.sampled_from(EDITS)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from brevplan.engine.apply import Apply
@@ -17,8 +18,6 @@ def test_a_stop_is_heard_between_two_lists(tmp_path: Path) -> None:
             await lab.clock.sleep(6.0)
             stopped.append(lab.clock.elapsed)
             running.stop()
-
-        import asyncio
 
         tasks.append(asyncio.ensure_future(stop()))
 
