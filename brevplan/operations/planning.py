@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
-from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, suggest
+from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure, suggest
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
@@ -162,8 +163,17 @@ def _warn_of_tracked(project: Project, diagnostics: Diagnostics) -> None:
         )
 
 
+_WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+
+
 def workspace_of(request: Request, store: StateStore | None) -> str:
     if request.workspace:
+        if not _WORKSPACE.match(request.workspace):
+            raise failure(
+                "Invalid workspace",
+                f'"{request.workspace}" cannot be one.',
+                hint="Letters, digits, '-' and '_' make the name of a workspace.",
+            )
         return request.workspace
     if store is None:
         return "default"

@@ -242,6 +242,8 @@ def _intent(row: tuple[Any, ...]) -> Intent:
 def _open_run(connection: sqlite3.Connection, write: OpenRun) -> None:
     run = write.run
     connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
+    # whoever opens a run holds the lock: no other one can be going on
+    connection.execute("UPDATE runs SET outcome = 'cut off' WHERE outcome = 'running'")
     connection.execute(
         "INSERT INTO runs(run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
