@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import total_ordering
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +16,6 @@ UNITS: Final[dict[str, int]] = {
 _TEXT = re.compile(r"\s*(\d+)\s*([KMGTPE]?i?B)\s*\Z")
 
 
-@total_ordering
 class Bytes(Struct, frozen=True, eq=False):
     """`value` times `unit`, for example `Bytes(80, "GB")`. The zero value has an empty unit."""
 
@@ -46,8 +44,18 @@ class Bytes(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bytes) and self.total == other.total
 
+    # written out: `total_ordering` leaves what a Struct has already as it is
     def __lt__(self, other: Bytes) -> bool:
         return self.total < other.total
+
+    def __le__(self, other: Bytes) -> bool:
+        return self.total <= other.total
+
+    def __gt__(self, other: Bytes) -> bool:
+        return self.total > other.total
+
+    def __ge__(self, other: Bytes) -> bool:
+        return self.total >= other.total
 
     def __hash__(self) -> int:
         return hash(self.total)

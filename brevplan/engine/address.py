@@ -67,5 +67,17 @@ class Address:
         return self._order() < other._order()
 
 
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|\$\$(?=\{)|%%(?=\{)", re.DOTALL)
+_SHORT = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+
+
 def _unquote(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text[1:-1])
+    """Undo what `quote` does to a text."""
+
+    def plain(found: re.Match[str]) -> str:
+        code = found[1] or found[2]
+        if code:
+            return chr(int(code, 16))
+        return _SHORT.get(found[3], found[3]) if found[3] else found[0][0]
+
+    return _ESCAPE.sub(plain, text[1:-1])

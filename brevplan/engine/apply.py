@@ -393,12 +393,14 @@ class Apply:
         diagnostics = Diagnostics()
         protected = self._is_protected(declaration, context, change, diagnostics)
         reads = tuple(sorted(map(str, change.reads)))
-        pending = [name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, name)]
+        pending = [
+            name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, declaration, name)
+        ]
         if not pending:
             return planned, reads, protected
         fresh = self._evaluate_again(kind, declaration, context, address, change)
         for name, value in planned.items():
-            if name not in fresh or not _is_decided(kind, name):
+            if name not in fresh or not _is_decided(kind, declaration, name):
                 continue
             if not has_unknown(value) and not unchanged(fresh[name], value, self.facts.salt):
                 raise StepError(f'"{name}" is now another value than the plan said; plan again')
@@ -528,12 +530,14 @@ class Apply:
             await self.committer.commit(PutOutputs(self.facts.workspace, stored))
 
 
-def _is_decided(kind: Kind, name: str) -> bool:
+def _is_decided(kind: Kind, declaration: Declaration, name: str) -> bool:
     """Tell whether the configuration decides an attribute, so that it must be known before the cloud is asked."""
     spec = kind.schema.attributes.get(name)
     if spec is None:
         return name in kind.schema.blocks
-    return (spec.configurable and not spec.computed) or name in ("firewall_rules", "name", "power_state")
+    if spec.configurable:
+        return not spec.computed or name in declaration.arguments
+    return name == "firewall_rules"
 
 
 def _texts(problem: DiagnosticsError) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from brevplan.contract.client import Clock
 from brevplan.contract.errors import CloudError, RateLimited, Unavailable
-from brevplan.engine.pacing import AccountPacer
+from brevplan.engine.pacing import LIMIT, AccountPacer, Limit
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -29,8 +29,12 @@ class Patience:
     async def once(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make one call; a timeout becomes `Unavailable`, of which nothing is known."""
         try:
-            async with asyncio.timeout(self.request_timeout):
-                return await call()
+            async with asyncio.timeout(self.request_timeout) as timeout:
+                token = LIMIT.set(Limit(timeout, self.request_timeout))
+                try:
+                    return await call()
+                finally:
+                    LIMIT.reset(token)
         except TimeoutError:
             raise Unavailable(f"no answer within {self.request_timeout:g} s") from None
 

@@ -11,7 +11,7 @@ from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.types import NUMBER, friendly
-from brevplan.lang.values import Mapping_, Secret, Set, Unknown, Value, type_of
+from brevplan.lang.values import Mapping_, Secret, Sequence_, Set, Unknown, Value, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ def _for_each(prepared: Prepared, scope: ModuleScope, diagnostics: Diagnostics, 
     if isinstance(value, Set) and all(isinstance(item, str) for item in value.items):
         return Expansion("for_each", tuple((str(item), item) for item in value.items))
     shown = "null" if value is None else f"a {friendly(type_of(value))}"
-    hint = "Wrap the list in toset(…)." if value is not None else ""
+    is_list = isinstance(value, Sequence_) and not isinstance(value, Set)
+    hint = "Wrap the list in toset(…)." if is_list else ""
     diagnostics.error(
         "Invalid for_each", f"A map, an object or a set of texts is needed, not {shown}.", span, hint=hint
     )

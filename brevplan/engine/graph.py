@@ -108,7 +108,8 @@ class _Builder:
         else:
             self.members[address].append(address)
         if change.action is Action.DELETE:
-            name = f"destroy {address}" + (f" {change.deposed}" if change.deposed else "")
+            # several machines may bear one ref_id: only their own ids tell them apart
+            name = f"destroy {address}" + (f" {change.deposed} {change.cloud_id}" if change.deposed else "")
             self.add(Step(name, Verb.DESTROY, change))
             if not change.deposed:
                 self.enders[address] = name

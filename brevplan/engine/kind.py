@@ -181,6 +181,7 @@ class Kind(Protocol):
         address: Address,
         ability: Ability | None,
         machine: Instance | None = None,
+        salt: str = "",
     ) -> Outcome: ...
 
     def hourly_price(self, attributes: Attributes) -> Value:

@@ -569,20 +569,24 @@ class _Loader:
         attribute = body.attributes.get(name)
         if attribute is None:
             return None
+        known = len(self.diagnostics)
         value = self._literal(attribute.value)
         if isinstance(value, str):
             return value
-        self.diagnostics.error("Unsuitable value", f'"{name}" is a literal text.', attribute.value.span)
+        if len(self.diagnostics) == known:
+            self.diagnostics.error("Unsuitable value", f'"{name}" is a literal text.', attribute.value.span)
         return None
 
     def _literal_bool(self, body: ast.Body, name: str, default: bool) -> bool:
         attribute = body.attributes.get(name)
         if attribute is None:
             return default
+        known = len(self.diagnostics)
         value = self._literal(attribute.value)
         if isinstance(value, bool):
             return value
-        self.diagnostics.error("Unsuitable value", f'"{name}" is true or false.', attribute.value.span)
+        if len(self.diagnostics) == known:
+            self.diagnostics.error("Unsuitable value", f'"{name}" is true or false.', attribute.value.span)
         return default
 
     def _labels(self, block: ast.Block, count: int) -> bool:

@@ -498,7 +498,7 @@ async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout
 
 def _found_record(shop: Workshop, change: Change, account: Account) -> Record:
     """Give the row of a machine that was found and is to be destroyed without ever being current."""
-    key = change.ref_id or f"{account.fingerprint}:{change.cloud_id}"
+    key = f"{account.fingerprint}:{change.cloud_id}"
     return Record(
         key, shop.workspace, change.address, Role.DESTROYING, change.address.kind, shop.sealed(change.before or {}),
         account.alias, account.fingerprint, change.ref_id, change.cloud_id, settled=False,

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+from contextvars import ContextVar
 from itertools import count
 from typing import Final
 
 from brevplan.contract.client import Clock, Traits, Urgency
+
+
+class Limit:
+    """The time limit of one call. It counts from the call, so it stands still while the call waits for its rate."""
+
+    def __init__(self, timeout: asyncio.Timeout, seconds: float) -> None:
+        self._timeout, self._seconds = timeout, seconds
+
+    def suspend(self) -> None:
+        self._timeout.reschedule(None)
+
+    def resume(self) -> None:
+        if not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+LIMIT: Final[ContextVar[Limit | None]] = ContextVar("brevplan_limit", default=None)
+"""The limit of the call that the running task is making."""
 
 _ORDER: Final = {Urgency.SETTLE: 0, Urgency.POLL: 1, Urgency.CREATE: 2}
 
@@ -45,7 +65,7 @@ class AccountPacer:
         self._creates: _Bucket | None = None
         self._queue: list[tuple[int, int]] = []
         self._numbers = count()
-        self._reserved = 0
+        self._reserved: set[asyncio.Task[object] | None] = set()
         self._not_before = 0.0
 
     def configure(self, traits: Traits) -> None:
@@ -59,12 +79,13 @@ class AccountPacer:
         self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
 
     async def reserve(self) -> None:
+        """Take the tokens of a launch for the running task: the request that it makes next passes at once."""
         await self._pass(Urgency.CREATE)
-        self._reserved += 1
+        self._reserved.add(asyncio.current_task())
 
     async def admit(self, urgency: Urgency) -> None:
-        if urgency is Urgency.CREATE and self._reserved:
-            self._reserved -= 1
+        if urgency is Urgency.CREATE and (task := asyncio.current_task()) in self._reserved:
+            self._reserved.discard(task)
             return
         await self._pass(urgency)
 
@@ -73,12 +94,17 @@ class AccountPacer:
             return
         ticket = (_ORDER[urgency], next(self._numbers))
         heapq.heappush(self._queue, ticket)
+        limit = LIMIT.get()
         try:
             while (delay := self._delay(ticket, urgency)) > 0:
+                if limit is not None:
+                    limit.suspend()
                 await self._clock.sleep(delay)
         finally:
             self._queue.remove(ticket)
             heapq.heapify(self._queue)
+            if limit is not None:
+                limit.resume()
         for bucket in self._buckets(urgency):
             bucket.take()
 

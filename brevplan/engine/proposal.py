@@ -154,7 +154,7 @@ def _existing(bench: Bench, subject: Subject, sighting: Present) -> Change:
     moved = _has_moved(bench, subject, sighting)
     reason = _replacement_reason(bench, subject, outcome, moved)
     if reason:
-        return _replace(bench, subject, sighting, wanted, current, outcome, reason, moved)
+        return _replace(bench, subject, sighting, current, outcome, reason, moved)
     return _update(bench, subject, sighting, current, outcome)
 
 
@@ -163,7 +163,9 @@ def _outcome_of_update(
 ) -> Outcome:
     ability = bench.ability(subject.alias)
     try:
-        outcome = subject.kind.plan_update(wanted.attributes, current, subject.address, ability, machine)
+        outcome = subject.kind.plan_update(
+            wanted.attributes, current, subject.address, ability, machine, bench.facts.salt
+        )
     except NeedsCatalogue as need:
         bench.needs.add(need.alias)
         return Outcome(dict(current))
@@ -378,13 +380,13 @@ def _replace(
     bench: Bench,
     subject: Subject,
     sighting: Present,
-    wanted: Desired,
     current: dict[str, Value],
     outcome: Outcome,
     reason: Reason,
     moved: bool,
 ) -> Change:
-    made = _outcome_of_create(bench, subject, _inherited(subject.kind, wanted, current))
+    # a new machine is made as it is declared, also where changes of the old one were ignored
+    made = _outcome_of_create(bench, subject, _inherited(subject.kind, subject.desired, current))
     first = bool(_flag(bench, subject, "create_before_destroy", default=False))
     if first:
         bench.create_first.add(subject.address)

@@ -84,7 +84,7 @@ class _Checker:
         shown = "data source" if is_data else "resource"
         if kind is None or kind not in kinds:
             roots = sorted({*RESERVED_ROOTS, *self.kinds})
-            guess = self._guess(reference)
+            guess = self._guess(reference) if not is_data else suggest(kind or "", self.data_kinds)
             self._undeclared(
                 reference,
                 f'Nothing is named "{reference.root}" here.' if not is_data else f'There is no data source "{kind}".',

@@ -54,10 +54,15 @@ def seal(value: Value, salt: str) -> Any:
         short = float(value)
         return short if from_python(short) == value else {NUMBER_KEY: f"{value.numerator}/{value.denominator}"}
     if isinstance(value, Mapping_):
-        return {name: seal(item, salt) for name, item in value.items.items()}
+        return {_escaped(name): seal(item, salt) for name, item in value.items.items()}
     if isinstance(value, Sequence_):
         return [seal(item, salt) for item in value.items]
     return to_python(value)
+
+
+def _escaped(name: str) -> str:
+    """Keep a user's own key from being taken for one of our marks."""
+    return f"${name}" if name.startswith("$") else name
 
 
 def unseal(data: Any, type_: Type) -> Value:
@@ -88,7 +93,7 @@ def _plain(data: Any) -> Any:
             return Secret(f"{_SEALED_TEXT}{data[SEALED_KEY]}")
         if data.keys() == {NUMBER_KEY}:
             return Fraction(data[NUMBER_KEY])
-        return {name: _plain(item) for name, item in data.items()}
+        return {name.removeprefix("$") if name.startswith("$$") else name: _plain(item) for name, item in data.items()}
     if isinstance(data, list):
         return [_plain(item) for item in data]
     return data

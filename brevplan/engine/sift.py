@@ -65,7 +65,7 @@ def _without(changes: list[Change], excludes: tuple[Address, ...]) -> list[Chang
 
 
 def _left_out(change: Change) -> Change:
-    if change.is_noop:
+    if change.is_noop and not change.blocked:
         return change
     return dataclasses.replace(
         change, action=Action.NOOP, after=change.before, imports="", power=None, changed=(), finish=False, notes=(),

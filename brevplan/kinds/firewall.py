@@ -77,12 +77,14 @@ class FirewallKind:
         address: Address,
         ability: Ability | None,
         machine: Instance | None = None,
+        salt: str = "",
     ) -> Outcome:
         after = _attributes(desired, address)
         changes = [
             AttributeChange(name, Effect.UPDATE)
             for name, value in after.items()
-            if not unchanged(value, current.get(name), "") and not (value == EMPTY_TUPLE and current.get(name) is None)
+            if not unchanged(value, current.get(name), salt)
+            and not (value == EMPTY_TUPLE and current.get(name) is None)
         ]
         return Outcome(after, changes)
 

@@ -177,6 +177,7 @@ class InstanceKind:
         address: Address,
         ability: Ability | None,
         machine: Instance | None = None,
+        salt: str = "",
     ) -> Outcome:
         assert ability is not None
         wanted = _declared(desired, address)

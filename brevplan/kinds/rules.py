@@ -96,6 +96,8 @@ def wrong_ranges(value: Value) -> str:
         texts = list(value.items)
     else:
         return 'a list of CIDR ranges is needed, or "private"'
+    if not texts:
+        return "an empty list lets nobody in; leave the rule out, or the argument for anywhere"
     for text in texts:
         if not isinstance(text, str):
             return "a list of texts is needed"

@@ -29,9 +29,9 @@ from brevplan.lang import ast
 from brevplan.lang.parser import parse
 from brevplan.lang.values import Value, has_secret, reveal_deep, to_python
 from brevplan.operations.planning import Fixed, Planned, Request
-from brevplan.operations.project import KINDS, Project, load_sources, read_source
+from brevplan.operations.project import Project, load_sources, read_source
+from brevplan.operations.sensitive import Taint, secret_texts, spans, trace
 from brevplan.operations.world import ProjectFiles
-from brevplan.providers import registry
 
 FORMAT: Final = "brevplan-plan-1"
 CUT: Final = '"(cut)"'
@@ -67,6 +67,8 @@ class Content(msgspec.Struct, frozen=True):
     plan: dict[str, Any]
     document: dict[str, Any]
     """The plan's representation for other tools."""
+    sensitive_locals: tuple[str, ...] = ()
+    """Locals that lead into something sensitive; the variables that do are those of `secrets`."""
 
 
 class _Standing(Enum):
@@ -96,6 +98,9 @@ def _plain(value: Value) -> str:
 def build(found: Planned, request: Request, version: str, document: dict[str, Any], lineage: str) -> Content:
     """Make the content of a plan file from a finished plan."""
     salt = secrets.token_hex(16)
+    taint = trace(found.project.config, found.project.bodies)
+    taint.variables |= {name for name, value in found.values.items() if has_secret(value)}
+    hidden = taint.variables
     plan = found.folded.plan
     plan.plan_id = plan.plan_id or f"plan-{secrets.token_hex(6)}"
     return Content(
@@ -107,18 +112,28 @@ def build(found: Planned, request: Request, version: str, document: dict[str, An
         salt,
         lineage,
         tuple(
-            _cut_source(source, body, salt)
+            _cut_source(source, body, taint, salt)
             for source, body in zip(found.project.sources, found.project.bodies, strict=True)
         ),
-        {name: encode_value(value) for name, value in found.values.items() if not has_secret(value)},
-        {name: scrypt(_plain(value), salt) for name, value in found.values.items() if has_secret(value)},
+        {name: encode_value(value) for name, value in found.values.items() if name not in hidden},
+        {name: scrypt(_plain(value), salt) for name, value in found.values.items() if name in hidden},
         dict(sorted(found.files.digests.items())),
         _encode_options(request.options, request),
         {_key(change): (change_digest(change, salt), after_digest(change, salt)) for change in plan.effective},
         plan.has_changes,
         encode_plan(plan),
-        document,
+        _scrubbed(document, secret_texts(found.project.bodies, taint)),
+        tuple(sorted(taint.locals)),
     )
+
+
+def _scrubbed(data: Any, texts: frozenset[str]) -> Any:
+    """Take texts that stand in sensitive literals out of the document for other tools."""
+    if isinstance(data, dict):
+        return {name: _scrubbed(item, texts) for name, item in data.items()}
+    if isinstance(data, list):
+        return [_scrubbed(item, texts) for item in data]
+    return "(sensitive value)" if isinstance(data, str) and any(text in data for text in texts) else data
 
 
 def _key(change: Change) -> str:
@@ -206,7 +221,8 @@ class PlanFile:
             return Source(text.name, text.text)
         now = read_source(directory / text.name, text.name)
         body, _ = parse(now)
-        again = _cut_source(now, body, self.content.salt)
+        taint = Taint(set(self.content.sensitive_locals), set(self.content.secrets))
+        again = _cut_source(now, body, taint, self.content.salt)
         if again.text != text.text:
             raise stale(f"{text.name} is another text than when the plan was made")
         if again.digest != text.digest:
@@ -285,6 +301,9 @@ class PlanFile:
             if not started:
                 yield f"{change.address}: what was planned ({change.action.value}) is not needed any more."
             return
+        if not started and (now.record_key, now.record_version) != (change.record_key, change.record_version):
+            yield f"{change.address}: what is remembered of it has changed since the plan was made."
+            return
         whole, after = self.content.digests[key]
         if change_digest(now, self.content.salt) != whole:
             same_goal = started and after_digest(now, self.content.salt) == after
@@ -329,52 +348,17 @@ def read(path: Path) -> PlanFile:
     return PlanFile(path, content, plan)
 
 
-# sensitive literals
-
-
-def _cut_source(source: Source, body: ast.Body, salt: str) -> Text:
+def _cut_source(source: Source, body: ast.Body, taint: Taint, salt: str) -> Text:
     """Take every literal of something sensitive out of a text."""
-    spans = sorted(_sensitive_spans(body))
-    if not spans:
-        return Text(source.name, source.text)
     parts: list[str] = []
     hidden: list[str] = []
     position = 0
-    for start, end in spans:
+    for start, end in spans(body, taint):
         parts.append(source.text[position:start])
         parts.append(CUT)
         hidden.append(source.text[start:end])
         position = end
+    if not hidden:
+        return Text(source.name, source.text)
     parts.append(source.text[position:])
     return Text(source.name, "".join(parts), True, scrypt("\x00".join(hidden), salt))
-
-
-def _sensitive_spans(body: ast.Body) -> Iterator[tuple[int, int]]:
-    for block in body.blocks:
-        names = _sensitive_names(block)
-        for name, attribute in block.body.attributes.items():
-            if name in names and any(True for _ in _literals(attribute.value)):
-                yield attribute.value.start, attribute.value.end
-
-
-def _sensitive_names(block: ast.Block) -> set[str]:
-    label = block.labels[0].text if block.labels else ""
-    if block.type == "provider" and label in registry.MODULES:
-        return {name for name, argument in registry.spec(label).all_arguments().items() if argument.sensitive}
-    if block.type == "resource" and label in KINDS:
-        return {name for name, spec in KINDS[label].schema.attributes.items() if spec.sensitive}
-    if block.type == "variable":
-        flag = block.body.attributes.get("sensitive")
-        if flag is not None and isinstance(flag.value, ast.Literal) and flag.value.value is True:
-            return {"default"}
-    return set()
-
-
-def _literals(node: ast.Node) -> Iterator[ast.Node]:
-    """Give the texts and numbers written in an expression."""
-    if isinstance(node, ast.Literal) and node.value is not None:
-        yield node
-    if isinstance(node, ast.Template) and any(isinstance(part, str) for part in node.parts):
-        yield node
-    for child in ast.children(node):
-        yield from _literals(child)

@@ -58,7 +58,7 @@ def collect(
     for hint in sorted(directory.glob("*.tfvars")):
         diagnostics.warning(
             "Terraform variable file is not read", f"{hint.name} stands beside the configuration.",
-            hint=f"Rename it to {hint.stem}.vars.hcl, or name it with -var-file={hint.name}.",
+            hint=f"Rename it to {hint.stem}.auto.vars.hcl, or name it with -var-file={hint.name}.",
         )  # fmt: skip
     values = {}
     for name, block in config.variables.items():

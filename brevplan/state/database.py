@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID: Final = 0x62727631  # "brv1"
-_REBUILD: Final = "Put a copy back, or move the file away: the next plan finds the machines again by their marks."
+_HEADER_BYTES: Final = 100
+REBUILD: Final = "Put a copy back, or move the file away: the next plan finds the machines again by their marks."
 
 
 def _m001_first_tables(db: Database) -> None:
@@ -63,32 +64,39 @@ MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables,
 """In order, named, never edited once released. `user_version` counts how many a file has had."""
 
 
+_ELSEWHERE: Final = 'Mend that, or keep the state elsewhere: backend "sqlite" { path = "…" }'
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say into a `StateError`."""
     try:
         yield
+    except UnicodeDecodeError as problem:
+        raise StateDamaged(f"{path}: bytes in it are no text any more.", REBUILD) from problem
     except sqlite3.DatabaseError as problem:
         raise _translate(problem, path) from problem
     except OSError as problem:
-        raise StateUnusable(f"{path}: {problem.strerror or problem}.") from problem
+        raise StateUnusable(f"{path}: {problem.strerror or problem}.", _ELSEWHERE) from problem
 
 
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
     text = str(problem)
     if "not a database" in text:
-        return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", _REBUILD)
+        return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
     if "malformed" in text or "corrupt" in text:
-        return StateDamaged(f"{path}: {text}.", _REBUILD)
+        return StateDamaged(f"{path}: {text}.", REBUILD)
     if "full" in text:
         return StateUnusable(f"{path}: the disk is full.", "Make room and run the same command again: nothing is lost.")
     if "readonly" in text or "read-only" in text:
-        return StateUnusable(f"{path} cannot be written: it, or its folder, is read-only.")
+        return StateUnusable(f"{path} cannot be written: it, or its folder, is read-only.", _ELSEWHERE)
     if "unable to open" in text:
-        return StateUnusable(f"{path} cannot be opened: check that its folder exists and can be written.")
+        return StateUnusable(f"{path} cannot be opened: check that its folder exists and can be written.", _ELSEWHERE)
     if "locked" in text:
-        return StateUnusable(f"{path} is held by another program for too long.")
-    return StateUnusable(f"{path}: {text}.")
+        return StateUnusable(f"{path} is held by another program for too long.", "Run the same command again.")
+    if "no such table" in text or "no such column" in text or "decode" in text:
+        return StateDamaged(f"{path}: {text}.", REBUILD)
+    return StateUnusable(f"{path}: {text}.", _ELSEWHERE)
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
@@ -98,9 +106,12 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
             if not create:
                 return None
             _make(path)
+        elif path.is_file() and path.stat().st_size < _HEADER_BYTES:
+            raise StateForeign(f"{path} is too short to be a SQLite file.", REBUILD)
         connection = _open(path)
         try:
             _check(connection, path)
+            _prepare(connection)
             _migrate(connection, path)
         except BaseException:
             connection.close()
@@ -114,14 +125,16 @@ def _make(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    return sqlite3.connect(path, isolation_level=None, timeout=30.0)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA page_size = 1024")
     with suppress(sqlite3.OperationalError):
         # a file system without shared memory keeps the rollback journal, which is as safe
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -138,7 +151,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
-        raise StateDamaged(f"{path}: {problem}.", _REBUILD)
+        raise StateDamaged(f"{path}: {problem}.", REBUILD)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

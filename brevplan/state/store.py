@@ -38,7 +38,7 @@ from brevplan.engine.ports import (
     Write,
 )
 from brevplan.engine.secrets import SEALED_KEY
-from brevplan.state.database import connect, explained
+from brevplan.state.database import REBUILD, connect, explained
 from brevplan.state.errors import StateDamaged, StateError
 
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
@@ -93,10 +93,13 @@ class StateStore:
                 values["salt"],
             )
         except (KeyError, ValueError) as problem:
-            raise StateDamaged(f"{self.path}: its table meta lacks {problem}.") from None
+            raise StateDamaged(f"{self.path}: its table meta is not whole ({problem}).", REBUILD) from None
 
     def selected_workspace(self) -> str:
-        return str(self._rows("SELECT value FROM meta WHERE key = 'workspace'")[0][0])
+        rows = self._rows("SELECT value FROM meta WHERE key = 'workspace'")
+        if not rows:
+            raise StateDamaged(f"{self.path}: its table meta names no workspace.", REBUILD)
+        return str(rows[0][0])
 
     def records(self, workspace: str | None = None) -> list[Record]:
         sql = f"SELECT {_RECORD_COLUMNS} FROM resources"
@@ -141,11 +144,8 @@ class StateStore:
         """Decode rows; what does not decode was not written by us."""
         try:
             return [decode(row) for row in rows]
-        except (ValueError, TypeError, msgspec.MsgspecError) as problem:
-            raise StateDamaged(
-                f"{self.path}: a row cannot be read ({problem}).",
-                "Put a copy back, or move the file away: the next plan finds the machines again by their marks.",
-            ) from None
+        except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as problem:
+            raise StateDamaged(f"{self.path}: a row cannot be read ({problem}).", REBUILD) from None
 
     # writing
 
@@ -167,7 +167,11 @@ class StateStore:
             self._connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'epoch'")
 
     def _read_epoch(self) -> int:
-        return int(self._connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        try:
+            return int(row[0])
+        except (TypeError, ValueError):
+            raise StateDamaged(f"{self.path}: its table meta is not whole (epoch).", REBUILD) from None
 
     def transact(self, writes: Sequence[Write]) -> None:
         """Write all or nothing, durably; raise `StateLost` when this run may not, or cannot, write any more."""

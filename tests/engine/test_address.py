@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_what_is_written_is_read_back(address: Address) -> None:
 def test_any_addresses_can_be_ordered(addresses: list[Address]) -> None:
     ordered = sorted(addresses)
     assert ordered == sorted(reversed(addresses))
-    assert all(not after < before for before, after in zip(ordered, ordered[1:], strict=False))
+    assert all(not after < before for before, after in itertools.pairwise(ordered))
 
 
 def test_indexes_are_ordered_as_numbers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -76,7 +77,7 @@ def test_no_retries_is_one_try() -> None:
 
 def test_waits_double_up_to_ten_seconds() -> None:
     _, asked, _ = tried([DOWN] * 9, retries=9)
-    waits = [round(after - before, 6) for before, after in zip(asked, asked[1:], strict=False)]
+    waits = [round(after - before, 6) for before, after in itertools.pairwise(asked)]
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
 
 

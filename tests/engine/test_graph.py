@@ -122,9 +122,10 @@ def test_an_updated_reader_of_a_replaced_machine_waits_for_the_new_one() -> None
     assert edges(graph) == {"destroy instance.a < create instance.a", "create instance.a < update instance.b"}
 
 
-def test_a_deposed_machine_is_destroyed_beside_the_current_one() -> None:
-    graph = graph_of(change("instance.a"), change("instance.a", Action.DELETE, deposed="bp-x"))
-    assert set(graph.steps) == {"create instance.a", "destroy instance.a bp-x"}
+def test_deposed_machines_are_destroyed_beside_the_current_one_each_in_a_step_of_its_own() -> None:
+    old = [change("instance.a", Action.DELETE, deposed="bp-x", cloud_id=cloud_id) for cloud_id in ("i-1", "i-2")]
+    graph = graph_of(change("instance.a"), *old)
+    assert [step.verb for step in graph.steps.values()] == [Verb.CREATE, Verb.DESTROY, Verb.DESTROY]
     assert edges(graph) == set()
 
 

@@ -81,7 +81,7 @@ MISTAKES = [
     (instance("on_change {\n}\non_change {\n}"), "Duplicate block", 'At most one "on_change"', ""),
     (instance("placement {\n}"), "Block not supported yet", "does not place machines", ""),
     (instance("ssh {\n}"), "Block not supported yet", "SSH", ""),
-    (f'resource "instance" "m" {{\nlocation = "l"\n{KEY}}}\n', "Missing argument", '"instance_type"', "instance_type ="),
+    (f'resource "instance" "m" {{\nlocation = "l"\n{KEY}}}\n', "Missing argument", '"instance_type"', "instance_type"),
     (instance("count = 1\nfor_each = {}"), "count and for_each together", "not by both", ""),
     (instance("provider = [local]"), "Invalid provider", "named directly: lambda", ""),
     (instance("provider = local.a.b"), "Invalid provider", "named directly", ""),
@@ -95,7 +95,7 @@ MISTAKES = [
     (instance("lifecycle {\n  ignore_changes = [id]\n}"), "Unknown argument", "by name", ""),
     (instance("lifecycle {\n  replace_triggered_by = [5]\n}"), "Invalid replace_triggered_by", "", "[firewall.web]"),
     (instance("lifecycle {\n  replace_triggered_by = [path.module]\n}"), "Invalid replace_triggered_by", "", ""),
-    (instance("lifecycle {\n  precondition {\n    error_message = \"x\"\n  }\n}"), "Missing argument", '"condition"', ""),
+    (instance('lifecycle {\n  precondition {\n    error_message = ""\n  }\n}'), "Missing argument", '"condition"', ""),
     (instance("lifecycle {\n  rule {}\n}"), "Unknown block", 'no block "rule" in the lifecycle block', ""),
     (instance('timeouts {\n  create = "soon"\n}'), "Invalid timeout", '"soon" is not a duration', ""),
     (instance('timeouts {\n  crate = "1m"\n}'), "Unknown argument", '"crate"', '"create"'),
@@ -104,7 +104,7 @@ MISTAKES = [
     (instance('dynamic "on_change" {\n}'), "Unknown block", '"on_change" that can be repeated', ""),
     (firewall('dynamic "ingress" {\n  content {}\n}'), "Missing argument", '"for_each"', ""),
     (firewall('dynamic "ingress" {\n  for_each = []\n}'), "Missing content", 'exactly one "content"', ""),
-    (firewall('dynamic "ingress" {\n  for_each = []\n  contents {}\n  content {}\n}'), "Unknown block", "", '"content"'),
+    (firewall('dynamic "ingress" {\n  for_each = []\n  contens {}\n  content {}\n}'), "Unknown block", "", '"content"'),
     (firewall("dynamic {\n}"), "Wrong number of labels", "has 1 label, not 0", 'dynamic "ingress"'),
 ]  # fmt: skip
 
@@ -167,7 +167,8 @@ def test_the_whole_of_a_good_block_is_loaded() -> None:
     config, problems = loaded(
         instance(
             'count = 2\ntags = {\n  a = "b"\n}\ntimeouts {\n  create = "1h30m"\n}\n'
-            "lifecycle {\n  prevent_destroy = true\n  ignore_changes = [tags, name]\n}\non_change {\n  tags = \"error\"\n}"
+            "lifecycle {\n  prevent_destroy = true\n  ignore_changes = [tags, name]\n}\n"
+            'on_change {\n  tags = "error"\n}'
         ),
         'brevplan {\n  required_version = ">= 0"\n  backend "sqlite" {\n    path = "x/y.db"\n  }\n}\n'
         'provider "local" {\n  alias = "b"\n}\n'
@@ -185,8 +186,6 @@ def test_the_whole_of_a_good_block_is_loaded() -> None:
 
 
 def test_a_block_varies_when_an_argument_reads_its_key() -> None:
-    config, _ = loaded(
-        instance("count = 2", "same") + instance("count = 2\nname = \"n${count.index}\"", "own")
-    )
+    config, _ = loaded(instance("count = 2", "same") + instance('count = 2\nname = "n${count.index}"', "own"))
     assert not config.resources[at("instance.same")].varies
     assert config.resources[at("instance.own")].varies

@@ -15,7 +15,9 @@ from tests.world import VirtualClock
 
 
 def played(
-    play: Callable[[AccountPacer, VirtualClock], Awaitable[None]], requests: int | None = None, creates: int | None = None
+    play: Callable[[AccountPacer, VirtualClock], Awaitable[None]],
+    requests: int | None = None,
+    creates: int | None = None,
 ) -> None:
     async def run() -> None:
         clock = VirtualClock()

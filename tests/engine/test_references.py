@@ -83,9 +83,11 @@ def test_repetition(meta: str, expression: str, detail: str) -> None:
         'resource "firewall" "r" {\n  count = var.x\n}',
         'resource "firewall" "r" {\n  depends_on = [var.x]\n}',
         'resource "firewall" "r" {\n  ingress {\n    from_port = var.x\n  }\n}',
-        'resource "firewall" "r" {\n  dynamic "ingress" {\n    for_each = var.x\n    content {\n      from_port = 1\n    }\n  }\n}',
+        'resource "firewall" "r" {\n  dynamic "ingress" {\n    for_each = var.x\n'
+        "    content {\n      from_port = 1\n    }\n  }\n}",
         'resource "firewall" "r" {\n  lifecycle {\n    prevent_destroy = var.x\n  }\n}',
-        'resource "firewall" "r" {\n  lifecycle {\n    precondition {\n      condition = var.x\n      error_message = "m"\n    }\n  }\n}',
+        'resource "firewall" "r" {\n  lifecycle {\n    precondition {\n      condition = var.x\n'
+        '      error_message = "m"\n    }\n  }\n}',
         'provider "local" {\n  path = var.x\n}',
         "locals {\n  l = var.x\n}",
         'output "p" {\n  value = 1\n  depends_on = [var.x]\n}',

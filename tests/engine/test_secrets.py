@@ -23,7 +23,9 @@ NAMES = st.text(st.characters(exclude_characters="$", exclude_categories=("Cs",)
 VALUES: st.SearchStrategy[Value] = st.recursive(
     SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=3).map(Tuple) | st.dictionaries(NAMES, inner, max_size=3).map(Object) | inner.map(Secret)
+        st.lists(inner, max_size=3).map(Tuple)
+        | st.dictionaries(NAMES, inner, max_size=3).map(Object)
+        | inner.map(Secret)
     ),
     max_leaves=6,
 )

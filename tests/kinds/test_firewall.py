@@ -29,7 +29,10 @@ def desired(*ingress: Object, egress: Value = EMPTY_TUPLE, on_inexact: Value = N
         (desired(rule(from_port=90, to_port=80)), [("ingress[0]", "Invalid port range")]),
         (desired(rule(peers=True)), [("ingress[0]", "Not supported yet")]),
         (desired(rule(from_port=1), rule()), [("ingress[1]", "Missing argument")]),
-        (desired(rule(), egress=Tuple([rule()])), [("ingress[0]", "Missing argument"), ("egress[0]", "Missing argument")]),
+        (
+            desired(rule(), egress=Tuple([rule()])),
+            [("ingress[0]", "Missing argument"), ("egress[0]", "Missing argument")],
+        ),
     ],
 )  # fmt: skip
 def test_check(wanted: dict[str, Value], found: list[tuple[str, str]]) -> None:

@@ -92,7 +92,9 @@ def test_what_is_declared_and_there_changes_nothing() -> None:
         ("firewalls", Tuple(()), List((), STRING), (), None),
     ],
 )
-def test_effect(name: str, declared: Value, there: Value, without: tuple[Capability, ...], effect: Effect | None) -> None:
+def test_effect(
+    name: str, declared: Value, there: Value, without: tuple[Capability, ...], effect: Effect | None
+) -> None:
     outcome = update({name: declared}, {name: there}, without=without)
     assert effects(outcome) == ({name: effect} if effect is not None else {})
 
@@ -118,8 +120,12 @@ def test_what_does_not_change_in_place_stays_planned_as_it_is(name: str) -> None
         ("firewalls", Tuple([firewall(rule(from_port=443))]), (FIREWALL,)),
     ],
 )
-@pytest.mark.parametrize(("word", "effect"), [("ignore", NOTHING), ("replace", REPLACE), ("error", ERROR), (None, None)])
-def test_policy(name: str, declared: Value, without: tuple[Capability, ...], word: str | None, effect: Effect | None) -> None:
+@pytest.mark.parametrize(
+    ("word", "effect"), [("ignore", NOTHING), ("replace", REPLACE), ("error", ERROR), (None, None)]
+)
+def test_policy(
+    name: str, declared: Value, without: tuple[Capability, ...], word: str | None, effect: Effect | None
+) -> None:
     block = policy(**{name: word}) if word else None
     outcome = update({name: declared, "on_change": block}, without=without)
     expected = effect or (ERROR if name == "firewalls" else NOTHING)
@@ -332,7 +338,5 @@ def test_check_of_a_good_block_finds_nothing() -> None:
 
 
 def test_a_price_is_exact() -> None:
-    assert KIND.plan_create(
-        desired(), HOME, ability(types=offer(base_price=None))
-    ).after["hourly_price"] is None
+    assert KIND.plan_create(desired(), HOME, ability(types=offer(base_price=None))).after["hourly_price"] is None
     assert Decimal("0.75") == Decimal(3) / 4

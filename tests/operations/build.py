@@ -58,7 +58,9 @@ def written(lab: Lab, **fields: Any) -> Path:
     return path
 
 
-def carried_out(lab: Lab, path: Path, *, environment: Mapping[str, str] | None = None, given: tuple[Given, ...] = ()) -> Applied:
+def carried_out(
+    lab: Lab, path: Path, *, environment: Mapping[str, str] | None = None, given: tuple[Given, ...] = ()
+) -> Applied:
     """Apply a plan file as the command does; raise what that raises."""
 
     async def run() -> Applied:

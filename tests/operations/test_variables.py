@@ -100,7 +100,8 @@ def test_a_sensitive_value_is_a_secret(tmp_path: Path) -> None:
         (NAMED, {}, {"brevplan.vars.hcl.json": "{}"}, "", "error", "JSON syntax not supported yet", ""),
         ('variable "v" {\n  type = number\n}', {}, {}, "v=abc", "error", "Unsuitable value", "is not a number"),
         ('variable "v" {\n  type = number\n}', {}, {}, 'v="abc"', "error", "Unsuitable value", 'Variable "v"'),
-        ('variable "v" {\n  type = number\n}', {"BREVPLAN_VAR_v": "]"}, {}, "", "error", "Unsuitable value", "$BREVPLAN_VAR_v"),
+        ('variable "v" {\n  type = number\n}', {"BREVPLAN_VAR_v": "]"}, {}, "", "error", "Unsuitable value",
+         "$BREVPLAN_VAR_v"),
         ('variable "v" {\n  type = list(string)\n}', {}, {}, "v=[a", "error", "Unsuitable value", "written in quotes"),
         ('variable "v" {\n  type = number\n  default = 1\n}', {}, {"brevplan.vars.hcl": 'v = "x"\n'}, "", "error",
          "Unsuitable value", "number"),
@@ -139,7 +140,11 @@ def test_null_is_a_value_where_it_is_allowed(tmp_path: Path) -> None:
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
     text = 'variable "a" {}\nvariable "b" {\n  type = number\n}\nvariable "c" {\n  default = 1\n}\n'
     values, problems = collected(text, tmp_path, given=[Given('b="x"'), Given("d=1")])
-    assert sorted(item.summary for item in problems) == ["No value for a variable", "Undeclared variable", "Unsuitable value"]
+    assert sorted(item.summary for item in problems) == [
+        "No value for a variable",
+        "Undeclared variable",
+        "Unsuitable value",
+    ]
     assert values == {"c": 1}
 
 

@@ -121,7 +121,8 @@ BLOCKS = st.builds(
     keys=st.none() | st.integers(0, 3) | st.sets(st.sampled_from(["a", "b", "c d"]), max_size=3).map(sorted).map(tuple),
     provider=st.sampled_from(PROVIDERS),
     type=st.sampled_from(["gpu_1x_a10", "gpu_1x_h100_sxm5"]),
-    tags=st.none() | st.dictionaries(st.sampled_from(["team", "env"]), WORDS, max_size=2).map(lambda d: tuple(d.items())),
+    tags=st.none()
+    | st.dictionaries(st.sampled_from(["team", "env"]), WORDS, max_size=2).map(lambda d: tuple(d.items())),
     firewalls=st.none() | st.sampled_from([(), (0,), (1,), (0, 1)]),
     power=st.sampled_from([None, "running", "stopped"]),
     name=st.booleans(),
@@ -164,7 +165,12 @@ def rendered(lab: Lab) -> tuple[str, bytes]:
     """Give a plan as text and as JSON, with the same time and id for every one."""
     plan, found = lab.planned()
     document = plan_document(
-        plan, SCHEMAS, config=found.project.config, variables=found.values, version="0", timestamp="2026-01-01T00:00:00Z"
+        plan,
+        SCHEMAS,
+        config=found.project.config,
+        variables=found.values,
+        version="0",
+        timestamp="2026-01-01T00:00:00Z",
     )
     return "\n".join(render_plan(plan, SCHEMAS)), msgspec.json.encode(document)
 

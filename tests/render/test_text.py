@@ -310,9 +310,7 @@ def test_plan_reads_from_legend_to_cost() -> None:
             "was": OutputChange("was", Action.DELETE, "x", None, False),
         },
         orphans=[
-            OrphanNote(
-                "lambda", "i-0009", "bp-acme-1", "instance.old[0]", "gpu_1x_a10", "us-west-1", Decimal("0.75")
-            )
+            OrphanNote("lambda", "i-0009", "bp-acme-1", "instance.old[0]", "gpu_1x_a10", "us-west-1", Decimal("0.75"))
         ],
         drift=[changed("instance.b", Action.UPDATE, before={**MACHINE, "status": "stopped"}, changed=("status",))],
         notes=["of the whole plan"],

@@ -132,9 +132,7 @@ def test_summary_of_an_apply_counts_power_as_change() -> None:
         ),
     ],
 )
-def test_output_has_its_type_and_only_what_may_be_seen(
-    value: Value, sensitive: bool, expected: dict[str, Any]
-) -> None:
+def test_output_has_its_type_and_only_what_may_be_seen(value: Value, sensitive: bool, expected: dict[str, Any]) -> None:
     assert ui.outputs_line({"x": (value, sensitive)}, NOW)["outputs"] == {"x": expected}
 
 

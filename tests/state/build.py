@@ -53,7 +53,8 @@ STEP = StepRow("run-1", "plan-1", "create instance.m[0]", "instance.m[0]", "crea
 def full(path: Path, rows: int = 40) -> bytes:
     """Make a state with something in every table; give its bytes."""
     writes: list[Write] = [
-        OpenRun(RUN), OpenStep(STEP), OpenIntent(INTENT), PutAccount(ACCOUNT), PutOutputs("default", {"o": {"value": 1}}),
+        OpenRun(RUN), OpenStep(STEP), OpenIntent(INTENT), PutAccount(ACCOUNT),
+        PutOutputs("default", {"o": {"value": 1}}),
         *(PutRecord(row(number)) for number in range(rows)),
     ]  # fmt: skip
     store = opened(path)

@@ -43,10 +43,11 @@ def test_no_file_is_no_state_and_makes_none(path: Path) -> None:
 
 
 def test_an_empty_file_is_no_state_yet(path: Path) -> None:
-    path.touch()
+    path.touch(mode=0o644)
     assert StateStore.open(path, create=False) is None
     opened(path).close()
     assert path.stat().st_size > 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_file_is_its_owners_alone_and_says_whose_it_is(path: Path) -> None:
@@ -132,7 +133,9 @@ def test_runs_and_steps(path: Path) -> None:
     store = opened(path)
     store.transact([OpenRun(RUN), OpenStep(STEP)])
     assert store.meta().serial == 1
-    store.transact([CloseStep("run-1", STEP.step_id, "failed", "t2", "why"), CloseRun("run-1", "t3", "0 added", "failed")])
+    store.transact(
+        [CloseStep("run-1", STEP.step_id, "failed", "t2", "why"), CloseRun("run-1", "t3", "0 added", "failed")]
+    )
     assert store.steps("plan-1") == [replace(STEP, status="failed", ended="t2", error="why")]
     assert store.steps("plan-2") == []
     assert store.runs(5) == [replace(RUN, ended="t3", summary="0 added", outcome="failed")]

@@ -10,7 +10,9 @@ from brevplan.engine.address import Address
 from tests.world import KEY, Lab, actions
 
 
-@pytest.mark.parametrize("key", ["a\nb", "a\tb", "a\rb", "\x00", "\x7f", "\u2028", "${x}", "%{x}", "$${x}", "a$", "\\n"])
+@pytest.mark.parametrize(
+    "key", ["a\nb", "a\tb", "a\rb", "\x00", "\x7f", "\u2028", "${x}", "%{x}", "$${x}", "a$", "\\n"]
+)
 def test_what_is_written_is_read_back(key: str) -> None:
     address = Address("instance", "web", key)
     assert Address.parse(str(address)) == address

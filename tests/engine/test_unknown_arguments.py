@@ -13,8 +13,16 @@ from tests.world import KEY, Lab, actions, configuration
     ("argument", "field", "value"),
     [
         ('disk_size = "${instance.m[0].ssh_port + 1500}GB"', "disk_size", "1522 GB"),
-        ('image_id = instance.m[0].ssh_user == "ubuntu" ? "ubuntu-24.04-x86-64" : "x"', "image_id", "ubuntu-24.04-x86-64"),
-        ('sub_location = instance.m[0].ssh_user == "ubuntu" ? "b" : "a"', "sub_location", "b"),
+        (
+            'image_id = instance.m[0].ssh_user == "ubuntu" ? "ubuntu-24.04-x86-64" : "x"',
+            "image_id",
+            "ubuntu-24.04-x86-64",
+        ),
+        (
+            'sub_location = instance.m[0].ssh_user == "ubuntu" ? "us-west-1b" : "us-west-1a"',
+            "sub_location",
+            "us-west-1b",
+        ),
     ],
 )
 def test_what_is_declared_is_made(tmp_path: Path, argument: str, field: str, value: str) -> None:

@@ -23,8 +23,6 @@ def test_an_unverified_machine_that_is_left_out_blocks_nothing(tmp_path: Path, o
     cloud = lab.cloud()
     cloud.delete_machine(lab.recorded()["instance.m[1]"])
     cloud.close()
-    lab.faults.choose = lambda call: (
-        Fault(before=Unavailable("down")) if call.operation == "get_instance" else NO_FAULT
-    )
+    lab.faults.choose = lambda call: Fault(before=Unavailable("down")) if call.operation == "get_instance" else NO_FAULT
     assert not lab.plan().complete
     assert lab.plan(options).complete

@@ -12,7 +12,9 @@ from brevplan.lang.values import Object
 from tests.world import Lab, configuration
 
 
-@pytest.mark.parametrize("value", ['{ "$digest" = "abc" }', '{ "$number" = "x" }', '{ "$number" = "1/0" }', '{ "$number" = "1/2" }'])
+@pytest.mark.parametrize(
+    "value", ['{ "$digest" = "abc" }', '{ "$number" = "x" }', '{ "$number" = "1/0" }', '{ "$number" = "1/2" }']
+)
 def test_an_output_that_looks_like_a_mark(tmp_path: Path, value: str) -> None:
     lab = Lab(tmp_path, configuration(0, rest=f'output "o" {{\n  value = {value}\n}}\n'))
     lab.apply()
