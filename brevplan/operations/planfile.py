@@ -117,7 +117,7 @@ def build(found: Planned, request: Request, version: str, document: dict[str, An
         ),
         {name: encode_value(value) for name, value in found.values.items() if name not in hidden},
         {name: scrypt(_plain(value), salt) for name, value in found.values.items() if name in hidden},
-        dict(sorted(found.files.digests.items())),
+        {name: scrypt(digest, salt) for name, digest in sorted(found.files.digests.items())},
         _encode_options(request.options, request),
         {_key(change): (change_digest(change, salt), after_digest(change, salt)) for change in plan.effective},
         plan.has_changes,
@@ -237,7 +237,7 @@ class PlanFile:
                 files.read_bytes(name)
             except OSError as problem:
                 raise stale(f"{name} was read for the plan, and cannot be read now ({problem.strerror})") from None
-            if files.digests[name] != digest:
+            if scrypt(files.digests[name], self.content.salt) != digest:
                 raise stale(f"{name} is another file than when the plan was made")
         values = {name: decode_value(data) for name, data in self.content.values.items()}
         moment = datetime.fromisoformat(self.content.created_at.replace("Z", "+00:00"))
