@@ -275,7 +275,7 @@ async def finish(
     try:
         machine = await wait_ready(shop, step, account, machine, deadline)
     except _Failed as problem:
-        await _drop_failed(shop, step, account, record, problem.machine)
+        await _drop_failed(shop, step, account, record)
         raise StepError(f"{account.alias} accepted the launch, and the machine failed: {problem}") from None
     if goal.kind.wants_stopped(goal.attributes) and machine.status not in HALTED:
         machine = await _power(shop, step, account, machine, Power.STOP, deadline)
@@ -297,19 +297,11 @@ def merged(goal: Target, machine: Instance, account: Account) -> dict[str, Value
     observed = goal.kind.observe(machine, account.traits)
     # what was secret on its way to the cloud is secret on its way back
     marked = {name: mark_like(value, goal.attributes.get(name)) for name, value in observed.items()}
-    actual = {**goal.attributes, **marked}
-    # a price is what it was when the machine was made
-    if goal.attributes.get("hourly_price") is not None and "hourly_price" not in observed:
-        actual["hourly_price"] = goal.attributes["hourly_price"]
-    return actual
+    return {**goal.attributes, **marked}
 
 
 class _Failed(Exception):
     """A machine reached a state that it does not come back from."""
-
-    def __init__(self, machine: Instance | None, message: str) -> None:
-        super().__init__(message)
-        self.machine = machine
 
 
 def is_ready(machine: Instance, account: Account) -> bool:
@@ -325,7 +317,7 @@ async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Inst
     last_seen = clock.monotonic()
     while not is_ready(machine, account):
         if machine.status is LifecycleStatus.FAILED:
-            raise _Failed(machine, "; ".join(machine.messages) or "no reason given")
+            raise _Failed("; ".join(machine.messages) or "no reason given")
         if shop.slots.stopping:
             raise Interrupted
         if clock.monotonic() >= deadline:
@@ -341,7 +333,7 @@ async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Inst
         if found is not None and found.status not in DEAD:
             machine, last_seen = found, clock.monotonic()
         elif clock.monotonic() - last_seen >= account.traits.grace_window_s:
-            raise _Failed(found, f"{machine.cloud_id} is gone")
+            raise _Failed(f"{machine.cloud_id} is gone")
     return machine
 
 
@@ -352,7 +344,7 @@ async def _get(account: Account, cloud_id: str) -> Instance | None:
         return None
 
 
-async def _drop_failed(shop: Workshop, step: Step, account: Account, record: Record, machine: Instance | None) -> None:
+async def _drop_failed(shop: Workshop, step: Step, account: Account, record: Record) -> None:
     """End a machine of this very run that was never settled and failed: nobody else will."""
     await shop.committer.commit(SetRole(record.key, Role.DESTROYING))
     deadline = shop.world.clock.monotonic() + DELETE_TIMEOUT
@@ -382,8 +374,8 @@ async def update(
         try:
             seen = await wait_ready(shop, step, account, seen, deadline)
         except _Failed as problem:
-            await _drop_failed(shop, step, account, row, problem.machine)
-            raise StepError(f"the machine failed before it was ready: {problem}; the next plan makes it anew") from None
+            # another run made it: only an approved plan may end it
+            raise StepError(f"{row.cloud_id} failed before it was ready: {problem}") from None
     for name in change.changed:
         await _change_attribute(shop, goal, account, row.cloud_id, name, deadline)
     if change.power is not None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from brevplan.contract.errors import CloudError, OutOfStock, RateLimited, Sent, Unavailable
+from brevplan.contract.model import LifecycleStatus
+from brevplan.engine.address import Address
+from brevplan.engine.bench import Options
 from brevplan.engine.change import Action
 from brevplan.engine.ports import IntentState
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
@@ -257,3 +260,17 @@ def test_creates_are_replaced_by_plain_creates_when_the_destroy_succeeded(tmp_pa
     assert [change.action for change in plan.effective] == [Action.CREATE]
     lab.apply()
     assert is_converged(lab, 1)
+
+
+def test_a_run_ends_no_machine_that_an_earlier_run_made(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, provider='boot_time = "1h"', body='timeouts {\n create = "10m"\n }'))
+    lab.apply()
+    cloud = lab.cloud()
+    cloud.alter_machine("i-00000001", status=LifecycleStatus.FAILED)
+    cloud.close()
+    done = lab.apply()
+    assert done.result is not None
+    assert "failed before it was ready" in done.result.failed[0].error
+    assert lab.faults.count("terminate_instance") == 0
+    plan = lab.plan(Options(replaced=(Address("instance", "m", 0),)))
+    assert [change.action for change in plan.effective] == [Action.REPLACE]
