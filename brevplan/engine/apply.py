@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,7 @@ from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import unchanged
 from brevplan.lang.values import Object, Unknown, Value, has_unknown
 
+_LOG = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 10.0
 
 
@@ -73,8 +75,6 @@ class Result:
     """What the closing list showed that should not be there."""
     outputs: dict[str, Value] = field(default_factory=dict)
     interrupted: bool = False
-    defects: list[Exception] = field(default_factory=list)
-    """Exceptions that no step should raise: shown with their traceback in the debug log."""
     lost: str = ""
     """Why the state could no longer be written; empty when it could."""
 
@@ -266,8 +266,8 @@ class Apply:
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # the step runner: a defect in one step must not take the others with it
+            _LOG.error("%s", step.step_id, exc_info=problem)
             await self._failed(step, began, f"internal error: {type(problem).__name__}: {problem}")
-            self._result.defects.append(problem)
         finally:
             self._started.pop(step.step_id, None)
             finished.put_nowait((step.step_id, good))
