@@ -266,7 +266,7 @@ class Apply:
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # the step runner: a defect in one step must not take the others with it
-            _LOG.error("%s", step.step_id, exc_info=problem)
+            _LOG.debug("%s", step.step_id, exc_info=problem)
             await self._failed(step, began, f"internal error: {type(problem).__name__}: {problem}")
         finally:
             self._started.pop(step.step_id, None)
