@@ -118,8 +118,8 @@ class Declaration:
     argument_spans: Mapping[str, Span] = field(default_factory=dict)
     varies: bool = False
     """Something in the block depends on `each` or `count`; else one evaluation serves all instances."""
-    varying: frozenset[str] = frozenset()
-    """The arguments that do."""
+    varying: tuple[str, ...] = ()
+    """The arguments that do, as written."""
 
     def span_of(self, attribute: str) -> Span:
         """Give the place of an argument, or of the nth block of a name written `ingress[1]`; else of the block."""

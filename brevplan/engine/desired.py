@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from brevplan.diagnostics import Diagnostics, Span
 from brevplan.engine.address import Address
@@ -28,31 +28,30 @@ from brevplan.lang.values import (
 )
 
 
-@dataclass
+@dataclass(slots=True)
 class Desired:
     """What the configuration asks for: every argument (null when it is left out), blocks, and what was read."""
 
     attributes: dict[str, Value]
     reads: frozenset[Address]
     has_mistakes: bool = False
-
-    @cached_property
-    def secret_names(self) -> tuple[str, ...]:
-        """Give the arguments in which something is secret."""
-        return tuple(name for name, value in self.attributes.items() if has_secret(value))
-
-    @cached_property
-    def recorded_reads(self) -> tuple[str, ...]:
-        """Give the reads as a row keeps them."""
-        return tuple(sorted(map(str, self.reads)))
+    secret_names: tuple[str, ...] = ()
+    """The arguments in which something is secret."""
+    recorded_reads: tuple[str, ...] = ()
+    """The reads as a row keeps them."""
 
 
 @dataclass(slots=True)
 class Shared:
-    """Arguments of a block that are the same for all its instances, evaluated with the first one."""
+    """What is the same for all instances of a block, evaluated with the first one.
 
-    attributes: dict[str, Value] = field(default_factory=dict)
-    reads: set[Address] = field(default_factory=set)
+    `template` holds every argument in the schema's order, those that vary as null; None until there is a first one.
+    """
+
+    template: dict[str, Value] | None = None
+    reads: frozenset[Address] = frozenset()
+    secret_names: tuple[str, ...] = ()
+    recorded_reads: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -64,37 +63,85 @@ def evaluate(
     shared: Shared | None = None,
 ) -> Desired:
     """Evaluate one instance and report every mistake; what has one is unknown in a result that `has_mistakes`."""
-    failed = False
-    attributes: dict[str, Value] = {}
-    same = shared.attributes if shared is not None else {}
+    if shared is not None and shared.template is None:
+        _share(shared, declaration, schema, scope, address, diagnostics)
+    known = shared if shared is not None else Shared()
+    attributes = dict(known.template) if known.template is not None else dict.fromkeys(schema.argument_order)
+    pending = declaration.varying if known.template is not None else tuple(declaration.arguments)
+    good = True
     with scope.module.recording() as reads:
-        for name, spec in schema.attributes.items():
-            if not spec.configurable:
-                continue
-            if name in same:
-                attributes[name] = same[name]
-                continue
-            prepared = declaration.arguments.get(name)
-            if prepared is None:
-                attributes[name] = None
-                continue
-            with scope.module.recording() as read_here:
-                value, good = _argument(prepared, spec, scope, address, diagnostics)
-            attributes[name] = value if good else Unknown(spec.type, "a mistake")
-            failed = failed or not good
-            if shared is not None and good and name not in declaration.varying:
-                same[name] = value
-                shared.reads |= read_here
-        for name, block_spec in schema.blocks.items():
-            mine = [block for block in declaration.blocks if block.spec.name == name]
-            items, good = _blocks(mine, scope, address, diagnostics)
-            failed = failed or not good
-            attributes[name] = (items.items[0] if len(items) else None) if block_spec.single else items
+        for name in pending:
+            spec = schema.attributes.get(name)
+            if spec is not None and spec.configurable:
+                attributes[name], right = _known_argument(declaration, spec, scope, address, diagnostics)
+                good = good and right
+        if declaration.blocks or known.template is None:
+            good = _all_blocks(declaration, schema, scope, address, diagnostics, attributes) and good
         for reference in declaration.depends_on:
             _depend(reference.root, reference.steps, reference.span, scope)
-    if shared is not None:
-        reads |= shared.reads
-    return Desired(attributes, frozenset(reads), failed)
+    secret = (*known.secret_names, *(name for name in pending if has_secret(attributes.get(name))))
+    if not reads - known.reads:
+        return Desired(attributes, known.reads, not good, secret, known.recorded_reads)
+    everything = known.reads | reads
+    return Desired(attributes, everything, not good, secret, _recorded(everything))
+
+
+def _share(
+    shared: Shared,
+    declaration: Declaration,
+    schema: Schema,
+    scope: InstanceScope,
+    address: Address,
+    diagnostics: Diagnostics,
+) -> None:
+    """Evaluate what does not vary. With a mistake in it nothing is shared: every instance tells of its own."""
+    quiet = Diagnostics()
+    template: dict[str, Value] = dict.fromkeys(schema.argument_order)
+    with scope.module.recording() as reads:
+        for name in declaration.arguments:
+            if name in declaration.varying:
+                continue
+            spec = schema.attributes.get(name)
+            if spec is not None and spec.configurable:
+                template[name], good = _known_argument(declaration, spec, scope, address, quiet)
+                if not good:
+                    return
+        if not declaration.blocks:
+            _all_blocks(declaration, schema, scope, address, quiet, template)
+    shared.template = template
+    shared.reads = frozenset(reads)
+    shared.secret_names = tuple(name for name, value in template.items() if has_secret(value))
+    shared.recorded_reads = _recorded(shared.reads)
+    diagnostics.extend(quiet)
+
+
+def _recorded(reads: Iterable[Address]) -> tuple[str, ...]:
+    return tuple(sorted(map(str, reads)))
+
+
+def _known_argument(
+    declaration: Declaration, spec: AttributeSpec, scope: InstanceScope, address: Address, diagnostics: Diagnostics
+) -> tuple[Value, bool]:
+    value, good = _argument(declaration.arguments[spec.name], spec, scope, address, diagnostics)
+    return (value, True) if good else (Unknown(spec.type, "a mistake"), False)
+
+
+def _all_blocks(
+    declaration: Declaration,
+    schema: Schema,
+    scope: InstanceScope,
+    address: Address,
+    diagnostics: Diagnostics,
+    attributes: dict[str, Value],
+) -> bool:
+    """Put the nested blocks among the attributes; False when one has a mistake."""
+    good = True
+    for name, spec in schema.blocks.items():
+        mine = [block for block in declaration.blocks if block.spec.name == name]
+        items, right = _blocks(mine, scope, address, diagnostics)
+        good = good and right
+        attributes[name] = (items.items[0] if len(items) else None) if spec.single else items
+    return good
 
 
 def _depend(root: str, steps: tuple[object, ...], span: Span, scope: InstanceScope) -> None:

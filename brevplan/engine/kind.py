@@ -72,6 +72,11 @@ class Schema:
     blocks: Mapping[str, BlockSpec] = field(default_factory=dict)
 
     @cached_property
+    def argument_order(self) -> tuple[str, ...]:
+        """Give the names of all arguments and blocks, in the order of the schema."""
+        return (*self.argument_names(), *self.blocks)
+
+    @cached_property
     def stored_names(self) -> tuple[str, ...]:
         """Give the names of the attributes and blocks that are part of a resource."""
         attributes = [name for name, spec in self.attributes.items() if spec.stored]

@@ -317,7 +317,7 @@ class _Loader:
             self._timeouts(body),
             {name: attribute.value.span for name, attribute in body.attributes.items()},
             _varies(arguments, blocks, lifecycle),
-            frozenset(name for name, prepared in arguments.items() if _depends_on_instance(prepared)),
+            tuple(name for name, prepared in arguments.items() if _depends_on_instance(prepared)),
         )
         self.config.resources[address] = declaration
 

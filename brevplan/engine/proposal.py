@@ -260,7 +260,7 @@ def _note_drift(
     differing: dict[str, Value] = {}
     for name, spec in attributes.items():
         raw, now = record.attributes.get(name), current.get(name)
-        if raw is now or stands_for(raw, now):
+        if raw is now or (raw.__class__ is now.__class__ and raw == now) or stands_for(raw, now):
             continue
         was = unseal(raw, spec.type)
         if not unchanged(now, was, bench.facts.salt) and not (_is_empty(was) and _is_empty(now)):

@@ -122,7 +122,7 @@ class InstanceKind:
         if instance.hourly_price is not None:
             found["hourly_price"] = _price(instance.hourly_price)
         if instance.created_at is not None:
-            found["created_at"] = instance.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            found["created_at"] = f"{instance.created_at.isoformat()[:19]}Z"
         for name in reports:
             reader = _REPORTED.get(name)
             if reader is not None:
