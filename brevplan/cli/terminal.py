@@ -21,10 +21,12 @@ class Terminal:
         words: Sequence[str],
         out: TextIO | None = None,
         err: TextIO | None = None,
+        typed: TextIO | None = None,
     ) -> None:
         self.environment = environment
         self.out: TextIO = out if out is not None else sys.stdout
         self.err: TextIO = err if err is not None else sys.stderr
+        self.typed: TextIO = typed if typed is not None else sys.stdin
         self.chdir = ""
         self.json = False
         flat = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}
@@ -54,7 +56,7 @@ class Terminal:
 
     @property
     def can_ask(self) -> bool:
-        return sys.stdin.isatty() and self.environment.get("BREVPLAN_INPUT", "") not in ("0", "false")
+        return self.typed.isatty() and self.environment.get("BREVPLAN_INPUT", "") not in ("0", "false")
 
     def line(self, text: str = "") -> None:
         self.out.write(f"{text}\n")
@@ -91,7 +93,7 @@ class Terminal:
         self.flush()
         self.err.write(f"\n{question}\n  {explanation}\n\n  Enter a value: ")
         self.err.flush()
-        answer = sys.stdin.readline()
+        answer = self.typed.readline()
         return answer.strip() == "yes"
 
     def flush(self) -> None:

@@ -81,6 +81,7 @@ def _files(directory: Path, paths: Sequence[str], recursive: bool) -> Iterator[P
             hidden = (p for p in sorted(place.glob(pattern)) if p.is_file())
             yield from (p for p in hidden if not any(part.startswith(".") for part in p.relative_to(place).parts))
         elif place.is_file():
-            yield place
+            if place.suffix != ".json":  # JSON has a style of its own
+                yield place
         else:
             raise failure("No such file", f"There is no file or directory {name}.")

@@ -26,10 +26,9 @@ from brevplan.engine.change import Action, Change, Mode, Plan
 from brevplan.engine.codec import after_digest, change_digest, decode_plan, decode_value, encode_plan, encode_value
 from brevplan.engine.ports import StepRow, rfc3339
 from brevplan.lang import ast
-from brevplan.lang.parser import parse
 from brevplan.lang.values import Value, has_secret, reveal_deep, to_python
 from brevplan.operations.planning import Fixed, Planned, Request
-from brevplan.operations.project import Project, load_sources, read_source
+from brevplan.operations.project import Project, load_sources, parse_source, read_source
 from brevplan.operations.sensitive import Taint, secret_texts, spans, trace
 from brevplan.operations.world import ProjectFiles
 
@@ -220,7 +219,7 @@ class PlanFile:
         if not text.cut:
             return Source(text.name, text.text)
         now = read_source(directory / text.name, text.name)
-        body, _ = parse(now)
+        body, _ = parse_source(now)
         taint = Taint(set(self.content.sensitive_locals), set(self.content.secrets))
         again = _cut_source(now, body, taint, self.content.salt)
         if again.text != text.text:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brevplan.diagnostics import Diagnostics, Source, failure
+from brevplan.diagnostics import Diagnostic, Diagnostics, Source, failure
 from brevplan.engine.config import Config
-from brevplan.engine.kind import DataKind, Kind
+from brevplan.engine.kind import DataKind, Kind, Schema
 from brevplan.engine.loader import load
 from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData, LocationsData
 from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind
 from brevplan.lang import ast
+from brevplan.lang.json_syntax import EVERY, VALUES, Shape, parse_json
 from brevplan.lang.parser import parse
 from brevplan.operations.requirements import check_version
 from brevplan.providers import registry
@@ -29,6 +30,62 @@ DATA_KINDS: Final[Mapping[str, DataKind]] = {
 }
 _FOREIGN: Final = (".pkr.hcl", ".nomad.hcl", ".vars.hcl", ".pkr.hcl.json", ".nomad.hcl.json", ".vars.hcl.json")
 MAX_SOURCE_BYTES: Final = 64 * 1024 * 1024
+
+_RULES: Final = {"precondition": Shape(), "postcondition": Shape()}
+_META_SHAPES: Final = {
+    "lifecycle": Shape(blocks=_RULES, bare={"ignore_changes", "replace_triggered_by"}),
+    "timeouts": Shape(literal=EVERY),
+    "dynamic": Shape(labels=1, blocks={"content": Shape()}, bare={"iterator"}),
+}
+
+
+def _declared(schemas: Mapping[str, Schema]) -> Shape:
+    bare = {"depends_on", "provider"}
+    return Shape(
+        labels=2,
+        bare=bare,
+        by_label={
+            name: Shape(blocks={**{block: Shape() for block in schema.blocks}, **_META_SHAPES}, bare=bare)
+            for name, schema in schemas.items()
+        },
+    )
+
+
+JSON_SHAPE: Final = Shape(
+    is_file=True,
+    blocks={
+        "brevplan": Shape(
+            blocks={"backend": Shape(labels=1, literal=EVERY)},
+            bare={"default_provider"},
+            literal={"project", "required_version"},
+        ),
+        "provider": Shape(labels=1, literal={"alias"}),
+        "variable": Shape(
+            labels=1,
+            blocks={"validation": Shape()},
+            bare={"type"},
+            literal={"default", "description"},
+            nulls={"default"},
+        ),
+        "locals": Shape(nulls=EVERY),
+        "resource": _declared({name: kind.schema for name, kind in KINDS.items()}),
+        "data": _declared({name: kind.schema for name, kind in DATA_KINDS.items()}),
+        "output": Shape(
+            labels=1,
+            blocks={"precondition": Shape()},
+            bare={"depends_on"},
+            literal={"description"},
+            nulls={"value"},
+        ),
+        "module": Shape(labels=1),
+        "moved": Shape(),
+        "import": Shape(),
+        "removed": Shape(),
+        "check": Shape(labels=1),
+        "policy": Shape(labels=1),
+    },
+)
+"""What the JSON syntax cannot say of itself: which members are blocks, and which texts are no templates."""
 
 
 @dataclass(slots=True)
@@ -72,10 +129,21 @@ def read_source(path: Path, shown: str) -> Source:
         ) from None
 
 
-def load_project(directory: Path, *, strict: bool = True) -> Project:
+def parse_source(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
+    """Parse a configuration file by the syntax that its name tells."""
+    return parse_json(source, JSON_SHAPE) if source.name.endswith(".json") else parse(source)
+
+
+def parse_values(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
+    """Parse a file of values of variables."""
+    return parse_json(source, VALUES) if source.name.endswith(".json") else parse(source)
+
+
+def load_project(directory: Path, *, strict: bool = True, required: bool = True) -> Project:
     """Read and load the configuration of a folder; raise `DiagnosticsError` with every mistake found.
 
-    Not `strict`, mistakes of structure are left in the project's diagnostics, for more to be found beside them.
+    Not `strict`, mistakes of structure are left in the project's diagnostics, for more to be found beside them. Not
+    `required`, a folder without configuration is an empty one.
     """
     if not directory.is_dir():
         raise failure("No such directory", f"{directory} is not a directory.")
@@ -83,10 +151,10 @@ def load_project(directory: Path, *, strict: bool = True) -> Project:
         files = configuration_files(directory)
     except OSError as problem:
         raise failure("Directory cannot be read", f"{directory}: {problem.strerror}.") from None
-    if not files:
+    if not files and required:
         raise failure(
             "No configuration",
-            "There is no .hcl file in this directory.",
+            "There is no .hcl or .hcl.json file in this directory.",
             hint="brevplan init writes a first one; -chdir=DIR works in another directory.",
         )
     return load_sources(directory, [read_source(path, path.name) for path in files], strict=strict)
@@ -97,13 +165,16 @@ def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = T
     diagnostics = Diagnostics()
     sources = list(sources)
     bodies = []
+    unread = False
     for source in sources:
-        if source.name.endswith(".json"):
-            diagnostics.error("JSON syntax not supported yet", f"This version does not read {source.name}.")
-            continue
-        body, problems = parse(source)
+        body, problems = parse_source(source)
         diagnostics.extend(problems)
         bodies.append(body)
+        if source.name.endswith(".json") and problems and not body.blocks:
+            unread = True
+    if unread:
+        # what the file would have declared is missing everywhere else: those messages would only be in the way
+        diagnostics.raise_if_errors()
     config = load(
         bodies,
         KINDS,

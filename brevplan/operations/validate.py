@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from brevplan.diagnostics import Diagnostic, DiagnosticsError
-from brevplan.lang.parser import parse
 from brevplan.operations.planning import Request, check, load_checked
-from brevplan.operations.project import read_source
+from brevplan.operations.project import parse_source, parse_values, read_source
 from brevplan.operations.world import SystemClock
 
 
@@ -24,7 +23,8 @@ def validate(directory: Path, environment: Mapping[str, str]) -> list[Diagnostic
 def check_syntax(path: Path) -> list[Diagnostic]:
     """Parse one file and give what is wrong with it."""
     try:
-        _, problems = parse(read_source(path, str(path)))
+        read = parse_values if path.name.endswith(".vars.hcl.json") else parse_source
+        _, problems = read(read_source(path, str(path)))
     except DiagnosticsError as problem:
         return problem.diagnostics
     return problems

@@ -13,11 +13,11 @@ from brevplan.engine.desired import check_rules
 from brevplan.engine.loader import literal_value
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.parser import parse, parse_expression
+from brevplan.lang.parser import parse_expression
 from brevplan.lang.types import STRING, Primitive
 from brevplan.lang.values import Secret, Unknown, Value
 from brevplan.operations.given import Given
-from brevplan.operations.project import read_source
+from brevplan.operations.project import parse_values, read_source
 
 ENVIRONMENT_PREFIX: Final = "BREVPLAN_VAR_"
 
@@ -132,10 +132,7 @@ def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagn
 
 
 def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics) -> None:
-    if shown.endswith(".json"):
-        diagnostics.error("JSON syntax not supported yet", f"This version does not read {shown}.")
-        return
-    body, problems = parse(read_source(path, shown))
+    body, problems = parse_values(read_source(path, shown))
     diagnostics.extend(problems)
     for block in body.blocks:
         diagnostics.error("Unexpected block", "A file of values holds arguments only.", block.header_span)

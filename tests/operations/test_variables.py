@@ -78,6 +78,29 @@ def test_a_text_from_outside_is_read_by_the_type(tmp_path: Path, type_: str, tex
     assert values == {"v": value}
 
 
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        ("string", '"${x} %{ if } \\n"', "${x} %{ if } \n"),
+        ("any", "null", None),
+        ("number", "-2.5", Fraction(-5, 2)),
+        ("number", "9007199254740993", 9007199254740993),
+        ("list(string)", '["a", 1]', List(["a", "1"], STRING)),
+        ("map(string)", '{"${k}": "b", "//": "c"}', Map({"${k}": "b", "//": "c"}, STRING)),
+    ],
+)
+def test_json_values_are_read_as_they_are(tmp_path: Path, type_: str, text: str, value: Value) -> None:
+    files = {"brevplan.vars.hcl.json": f'{{"//": "a comment", "v": {text}}}'}
+    values, problems = collected(f'variable "v" {{\n  type = {type_}\n}}\n', tmp_path, files=files)
+    assert not problems
+    assert values == {"v": value}
+
+
+def test_a_json_file_is_given_by_name(tmp_path: Path) -> None:
+    given = [Given("x.json", is_file=True)]
+    assert collected(NAMED, tmp_path, files={"x.json": '{"v": "json"}'}, given=given)[0] == {"v": "json"}
+
+
 def test_without_a_type_a_text_stays_a_text(tmp_path: Path) -> None:
     assert collected('variable "v" {}\n', tmp_path, given=[Given("v=5")])[0] == {"v": "5"}
 
@@ -97,7 +120,9 @@ def test_a_sensitive_value_is_a_secret(tmp_path: Path) -> None:
         (NAMED, {}, {"brevplan.vars.hcl": "vv = 1\n"}, "", "warning", "Value for an undeclared variable", '"v"'),
         (NAMED, {}, {"brevplan.vars.hcl": "v = local.x\n"}, "", "error", "Not a literal value", ""),
         (NAMED, {}, {"brevplan.vars.hcl": "x {}\n"}, "", "error", "Unexpected block", ""),
-        (NAMED, {}, {"brevplan.vars.hcl.json": "{}"}, "", "error", "JSON syntax not supported yet", ""),
+        (NAMED, {}, {"brevplan.vars.hcl.json": "{"}, "", "error", "Unexpected end of file", ""),
+        (NAMED, {}, {"brevplan.vars.hcl.json": '{"v": 1, "v": 2}'}, "", "error", "Attribute redefined", ""),
+        (NAMED, {}, {"a.auto.vars.hcl.json": '{"vv": 1}'}, "", "warning", "Value for an undeclared variable", '"v"'),
         ('variable "v" {\n  type = number\n}', {}, {}, "v=abc", "error", "Unsuitable value", "is not a number"),
         ('variable "v" {\n  type = number\n}', {}, {}, 'v="abc"', "error", "Unsuitable value", 'Variable "v"'),
         ('variable "v" {\n  type = number\n}', {"BREVPLAN_VAR_v": "]"}, {}, "", "error", "Unsuitable value",

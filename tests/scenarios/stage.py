@@ -3,6 +3,7 @@
 The first line says why the scenario is there. Then sections, each begun by a line `-- WORDS --`:
 
 - `NAME` (with a dot or a slash in it): writes a file.
+- `input`: what the next command reads from its standard input.
 - `edit NAME`: each line `OLD => NEW` replaces the only place of OLD; an empty NEW takes the line's text away.
 - `run [NAME=VALUE…] WORDS [| FILTER…]`: runs brevplan in the scenario's folder; the section holds what goes to stdout.
   `stderr` and `exit N` after it hold the rest; without them stderr is empty and the exit code is 0.
@@ -108,6 +109,7 @@ class Stage:
 
     folder: Path
     outputs: list[tuple[str, str]] = field(default_factory=list)
+    typed: str = ""
 
     def play(self, scenario: Scenario) -> Scenario:
         """Play everything; give the scenario as it would have to be written for what came out."""
@@ -126,6 +128,7 @@ class Stage:
             "cloud": lambda rest, body: self.cloud(shlex.split(rest)),
             "search": lambda rest, body: self.search(rest),
             "mode": lambda rest, body: Outcome(f"{(self.folder / rest).stat().st_mode & 0o7777:04o}\n"),
+            "input": self.type_in,
             "edit": self.edit,
             "remove": self.remove,
             "copy": self.copy,
@@ -152,6 +155,9 @@ class Stage:
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
+
+    def type_in(self, rest: str, body: str) -> None:
+        self.typed = body
 
     def remove(self, names: str, body: str) -> None:
         for name in names.split():
@@ -190,9 +196,10 @@ class Stage:
         while words and re.match(r"[A-Z_]+[a-z_]*=", words[0]):
             name, _, value = words.pop(0).partition("=")
             environment[name] = value
-        out, err = _Page(), _Page()
+        out, err, typed = _Page(), _Page(), _Page(self.typed)
+        self.typed = ""
         with contextlib.chdir(self.folder):  # not -chdir: where a line of an error breaks hangs on the length of a path
-            code = run(words, Terminal(environment, words, out=out, err=err))
+            code = run(words, Terminal(environment, words, out, err, typed))
         stdout, stderr = out.getvalue(), err.getvalue()
         self.outputs.append((command, stdout + stderr))
         for filtering in filters:
