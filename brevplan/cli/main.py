@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "show": ("show", "Show the state or a plan file"),
     "output": ("show", "Show output values"),
     "state": ("state", "Look into the state"),
+    "console": ("console", "Evaluate expressions over the configuration and the state"),
     "graph": ("graph", "Draw what depends on what"),
     "offers": ("offers", "List what can be rented, cheapest first"),
     "history": ("history", "List past runs"),

@@ -8,7 +8,7 @@ from typing import Final
 from brevplan.diagnostics import Diagnostics, suggest
 from brevplan.engine.address import Address
 from brevplan.engine.config import Config, Declaration
-from brevplan.lang.prepared import Reference
+from brevplan.lang.prepared import Prepared, Reference
 
 RESERVED_ROOTS: Final = frozenset({"var", "local", "data", "each", "count", "self", "path", "brevplan", "module"})
 
@@ -16,6 +16,15 @@ RESERVED_ROOTS: Final = frozenset({"var", "local", "data", "each", "count", "sel
 def check_references(config: Config, kinds: Iterable[str], data_kinds: Iterable[str], diagnostics: Diagnostics) -> None:
     """Report every reference to something that is not declared."""
     _Checker(config, frozenset(kinds), frozenset(data_kinds), diagnostics).check()
+
+
+def check_expression(
+    prepared: Prepared, config: Config, kinds: Iterable[str], data_kinds: Iterable[str], diagnostics: Diagnostics
+) -> None:
+    """Report the same of one expression that stands outside of every block."""
+    checker = _Checker(config, frozenset(kinds), frozenset(data_kinds), diagnostics)
+    for reference in prepared.references:
+        checker.check_reference(reference, None)
 
 
 class _Checker:
@@ -27,15 +36,15 @@ class _Checker:
     def check(self) -> None:
         for prepared, declaration in self.config.expressions():
             for reference in prepared.references:
-                self._check_reference(reference, declaration)
+                self.check_reference(reference, declaration)
         for declaration in self.config.resources.values():
             for reference in declaration.depends_on:
-                self._check_reference(reference, declaration)
+                self.check_reference(reference, declaration)
         for output in self.config.outputs.values():
             for reference in output.depends_on:
-                self._check_reference(reference, None)
+                self.check_reference(reference, None)
 
-    def _check_reference(self, reference: Reference, declaration: Declaration | None) -> None:
+    def check_reference(self, reference: Reference, declaration: Declaration | None) -> None:
         root, steps = reference.root, reference.steps
         first = steps[0] if steps and isinstance(steps[0], str) else None
         config = self.config

@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, failure
-from brevplan.engine.expand import mode_of
 from brevplan.engine.outputs import evaluate_output, stored_value
-from brevplan.engine.ports import Role
-from brevplan.engine.secrets import unseal
 from brevplan.lang.convert import ConversionError, to_string
-from brevplan.lang.types import ANY
 from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python
-from brevplan.operations.planning import Request, gather_values
-from brevplan.operations.project import KINDS, load_project
+from brevplan.operations.planning import Request
+from brevplan.operations.project import load_project
+from brevplan.operations.recalled import recalled_scope
 from brevplan.operations.stored import Stored
-from brevplan.operations.world import ProjectFiles, SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +54,8 @@ def sensitive_output(directory: Path, name: str, stored: Stored, request: Reques
     if block is None:
         raise failure("No such output", f'"{name}" is sensitive, and no longer declared: its value cannot be known.')
     diagnostics = Diagnostics()
-    files = ProjectFiles(directory)
-    _, scope = gather_values(project, request, files, SystemClock().now(), diagnostics, stored.workspace)
+    scope = recalled_scope(project, request, stored, diagnostics)
     diagnostics.raise_if_errors()
-    for address, block_ in project.config.resources.items():
-        scope.open_block(address, mode_of(block_))
-    for record in stored.records:
-        declaration = project.config.resources.get(record.address.block)
-        if record.role is not Role.CURRENT or declaration is None:
-            continue
-        schema = KINDS[record.kind].schema
-        values: dict[str, Value] = {item: None for item, spec in schema.attributes.items() if spec.stored}
-        for item, raw in record.attributes.items():
-            spec = schema.attributes.get(item)
-            values[item] = unseal(raw, spec.type if spec is not None else ANY)
-        scope.publish(record.address.block, mode_of(declaration), record.address.key, values)
     found = evaluate_output(block, scope, diagnostics)
     if found is None:
         raise DiagnosticsError(diagnostics.items)

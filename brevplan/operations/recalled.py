@@ -1,0 +1,51 @@
+"""What names mean by the state alone: variables and locals as given now, resources as they were recorded."""
+
+from __future__ import annotations
+
+from brevplan.diagnostics import Diagnostics
+from brevplan.engine.expand import mode_of
+from brevplan.engine.ports import Record, Role
+from brevplan.engine.scope import ModuleScope
+from brevplan.engine.secrets import is_sealed, unseal
+from brevplan.lang.types import ANY, Type
+from brevplan.lang.values import Secret, Unknown, Value, has_secret, rebuild
+from brevplan.operations.planning import Request, gather_values
+from brevplan.operations.project import KINDS, Project
+from brevplan.operations.stored import Stored
+from brevplan.operations.world import ProjectFiles, SystemClock
+
+
+def recalled_scope(
+    project: Project, request: Request, stored: Stored, diagnostics: Diagnostics, *, offline: bool = False
+) -> ModuleScope:
+    """Give a scope over the state. Data is not read: it is unknown, as is what the state does not hold.
+
+    `offline` takes a variable without a value for unknown instead of reporting it.
+    """
+    files = ProjectFiles(project.directory)
+    now = SystemClock().now()
+    _, scope = gather_values(project, request, files, now, diagnostics, stored.workspace, offline=offline)
+    for address, declaration in project.config.resources.items():
+        if not address.is_data:
+            scope.open_block(address, mode_of(declaration))
+    for record in stored.records:
+        block = project.config.resources.get(record.address.block)
+        if record.role is Role.CURRENT and block is not None:
+            scope.publish(record.address.block, mode_of(block), record.address.key, _attributes(record))
+    return scope
+
+
+def _attributes(record: Record) -> dict[str, Value]:
+    schema = KINDS[record.kind].schema
+    values: dict[str, Value] = {name: None for name, spec in schema.attributes.items() if spec.stored}
+    for name, raw in record.attributes.items():
+        type_ = schema.attributes[name].type if name in schema.attributes else ANY
+        values[name] = _without_digests(unseal(raw, type_), type_, f"{record.address}.{name}")
+    return values
+
+
+def _without_digests(value: Value, type_: Type, because: str) -> Value:
+    """Take a secret of which the state has only a digest for unknown, so that the digest is never shown as it."""
+    if is_sealed(value):
+        return Secret(Unknown(type_, because, not_null=True))
+    return rebuild(value, lambda item: _without_digests(item, ANY, because)) if has_secret(value) else value
