@@ -87,5 +87,8 @@ def split_chdir(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 def with_environment(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Put the words of BREVPLAN_CLI_ARGS behind the command."""
-    extra = shlex.split(environment.get("BREVPLAN_CLI_ARGS", ""))
+    try:
+        extra = shlex.split(environment.get("BREVPLAN_CLI_ARGS", ""))
+    except ValueError as problem:
+        raise failure("Invalid BREVPLAN_CLI_ARGS", f"{problem}.") from None
     return [argv[0], *extra, *argv[1:]] if argv and extra else list(argv)

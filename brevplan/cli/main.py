@@ -88,11 +88,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     # a plan makes many small values that live to its end: looking through them again and again frees nothing
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+    _mend_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     terminal = Terminal(dict(os.environ), words)
     code = run(words, terminal)
-    terminal.flush()
+    try:
+        terminal.flush()
+    except OSError:
+        _quiet_stdout()  # a full disk or a reader that is gone: there is nowhere left to say so
+        code = code or 1
     sys.exit(code)
+
+
+def _mend_streams() -> None:
+    """Let closed streams be empty ones, and write what a narrow encoding cannot as `?`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # lives as long as we do
+        elif mode == "w":
+            stream.reconfigure(errors="replace")
 
 
 def run(words: Sequence[str], terminal: Terminal) -> int:
@@ -122,6 +137,11 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
     except BrokenPipeError:
         _quiet_stdout()
         return 128 + signal.SIGPIPE
+    except OSError as problem:
+        terminal.show(
+            [error("System error", f"{problem}.", hint="Nothing is lost: mend that and run the command again.")]
+        )
+        return 1
     except MemoryError:
         terminal.show([error("Out of memory", "The machine has no memory left for this.")])
         return 1

@@ -39,11 +39,14 @@ def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, n
 
 def _limit(text: str | None) -> Decimal | None:
     try:
-        return Decimal(text.removeprefix("$")) if text is not None else None
+        limit = Decimal(text.removeprefix("$")) if text is not None else None
+        if limit is not None and not limit.is_finite():
+            raise InvalidOperation
     except InvalidOperation:
         raise failure(
             "Invalid option", f'-max-price: "{text}" is not an amount.', hint="For example: -max-price=2.50"
         ) from None
+    return limit
 
 
 def _row(offer: Offer) -> list[str]:

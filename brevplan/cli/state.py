@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from brevplan.cli.terminal import Terminal
-from brevplan.engine.address import Address
 from brevplan.engine.ports import Role
-from brevplan.operations.planning import Request
+from brevplan.operations.planning import Request, parse_addresses
 from brevplan.operations.project import KINDS
 from brevplan.operations.stored import choose, read
 from brevplan.render.text import render_state
@@ -29,7 +28,7 @@ def _request(terminal: Terminal) -> Request:
 def list_(terminal: Terminal, addresses: tuple[str, ...], no_color: bool) -> int:
     """List the addresses in the state."""
     stored = read(terminal.directory, _request(terminal))
-    wanted = [Address.parse(text) for text in addresses]
+    wanted = parse_addresses(addresses, "state list")
     for record in stored.records:
         if wanted and not any(item.covers(record.address) for item in wanted):
             continue

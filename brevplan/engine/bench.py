@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from brevplan.contract.model import Instance
 from brevplan.diagnostics import Diagnostics
@@ -96,10 +96,19 @@ class Bench:
         view = self.facts.views.get(alias)
         return view.fingerprint if view is not None else ""
 
-    def report(self, findings: list[Finding], declaration: Declaration, address: Address) -> None:
+    def report(
+        self,
+        findings: list[Finding],
+        declaration: Declaration,
+        address: Address,
+        secret_names: Collection[str] = (),
+    ) -> None:
         """Turn findings into messages; what is wrong with a whole block is told for its first instance only."""
         for finding in findings:
             span = finding.span or declaration.span_of(finding.attribute)
+            if finding.attribute.partition("[")[0] in secret_names:
+                detail = f'"{finding.attribute}" is not valid; its value is sensitive and not shown.'
+                finding = replace(finding, detail=detail, hint="")
             told = (finding.summary, finding.detail, str(span))
             if told in self._told:
                 continue
@@ -160,17 +169,23 @@ class Bench:
         for orphan in self.unclaimed():
             machine = orphan.instance
             same_place = (machine.instance_type, machine.location) == (type_, location)
-            if same_place and self.account(orphan.alias) == account and machine.ref_id not in self.options.reaped:
+            if same_place and self.account(orphan.alias) == account and not self.is_reaped(machine):
                 return (
                     f"{machine.cloud_id} is ours, of the same type and place, and belongs to no address: "
                     f"reap it (-reap={machine.ref_id}) or go on beside it (-ignore-orphans)"
                 )
         return ""
 
+    def is_reaped(self, machine: Instance) -> bool:
+        """Tell whether the user asked for the end of an orphan, by its ref_id or its cloud id."""
+        return machine.ref_id in self.options.reaped or machine.cloud_id in self.options.reaped
+
     def unclaimed(self) -> list[Orphan]:
         """Give the orphans as they can be told before all is planned: no declared address awaits them."""
         if self._orphans is None:
-            claimed = frozenset(machine.cloud_id for address in self._declared() for machine in self._claims(address))
+            claims = [self._claims(address) for address in self._declared()]
+            # an address that several machines claim gets none of them: each can be reaped
+            claimed = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
             self._orphans = self.facts.orphans(claimed)
         return self._orphans
 

@@ -13,7 +13,7 @@ import msgspec
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, OutputChange, Plan, Power, Reason
 from brevplan.engine.secrets import is_sealed, seal
-from brevplan.lang.values import List, Map, Object, Secret, Set, Tuple, Unknown, Value
+from brevplan.lang.values import List, Map, Object, Secret, Set, Tuple, Unknown, Value, has_unknown
 
 _DETERMINISTIC = msgspec.json.Encoder(order="deterministic")
 
@@ -203,29 +203,44 @@ def decode_plan(data: Mapping[str, Any]) -> Plan:
     )  # fmt: skip
 
 
-def change_digest(change: Change, salt: str) -> str:
-    """Give a digest under which two plans of the same change agree: prices and row versions left out."""
-    parts = [
-        str(change.address), change.deposed, change.action.value, change.cloud_id, change.imports,
-        change.power.value if change.power is not None else "", change.finish,
-        _sealed(change.before, salt), _sealed(change.after, salt),
+class Fingerprint(msgspec.Struct, frozen=True):
+    """By what two plans of the same change are told alike: prices and row versions left out.
+
+    `after` has a digest an attribute, empty for one that was not known: whatever it turns out to be is expected.
+    """
+
+    before: str
+    after: dict[str, str] | None
+
+    def leads_to(self, other: Fingerprint) -> bool:
+        """Tell whether another change ends in what this one promised."""
+        if self.after is None or other.after is None:
+            return self.after is other.after
+        names = self.after.keys() | other.after.keys()
+        return all(self.after.get(name) in ("", other.after.get(name)) for name in names)
+
+
+def fingerprint(change: Change, salt: str) -> Fingerprint:
+    """Digest a change under the salt of a plan file."""
+    what = [
+        change.deposed, change.action.value, change.cloud_id, change.imports,
+        change.power.value if change.power is not None else "", change.finish, _digests(change.before, salt),
     ]  # fmt: skip
-    return hashlib.blake2b(_DETERMINISTIC.encode(parts), digest_size=20).hexdigest()
+    return Fingerprint(_digest(what), _digests(change.after, salt))
 
 
-def after_digest(change: Change, salt: str) -> str:
-    """Give a digest of what an address is to become."""
-    return hashlib.blake2b(_DETERMINISTIC.encode(_sealed(change.after, salt)), digest_size=20).hexdigest()
-
-
-def _sealed(attributes: Mapping[str, Value] | None, salt: str) -> Any:
+def _digests(attributes: Mapping[str, Value] | None, salt: str) -> dict[str, str] | None:
     if attributes is None:
         return None
     return {
-        name: _stable(value, salt)
+        name: "" if has_unknown(value) else _digest(_stable(value, salt))
         for name, value in sorted(attributes.items())
         if value is not None and name != "hourly_price"
     }
+
+
+def _digest(data: Any) -> str:
+    return hashlib.blake2b(_DETERMINISTIC.encode(data), digest_size=12).hexdigest()
 
 
 def _stable(value: Value, salt: str) -> Any:

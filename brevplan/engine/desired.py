@@ -244,8 +244,10 @@ def check_rules(
         try:
             truth = to_bool(reveal(rule.condition.evaluate(scope)), "The condition")
             if truth is False:
-                message = reveal(rule.message.evaluate(scope))
+                message = rule.message.evaluate(scope)
                 text = message if isinstance(message, str) else "The condition is false."
+                if isinstance(message, Secret):
+                    text = "The message is made of something sensitive, and is not shown."
                 values = rule.condition.named_values(scope)
                 diagnostics.error(f"{what} failed", text, rule.span, address=address, values=values)
                 good = False
@@ -264,13 +266,17 @@ def known_bool(
     """Give a lifecycle flag; it must be known while planning."""
     if prepared is None:
         return default
+    secret = False
     try:
-        value = to_bool(reveal(prepared.evaluate(scope)), f'"{name}"')
+        found = prepared.evaluate(scope)
+        secret = isinstance(found, Secret)
+        value = to_bool(reveal(found), f'"{name}"')
     except EvaluationError as problem:
         diagnostics.add(problem.diagnostic)
         return default
     except OperationError as problem:
-        diagnostics.error(problem.summary, problem.message, prepared.node.span)
+        text = problem.message if not secret else f'"{name}" is true or false; its value is sensitive and not shown.'
+        diagnostics.error(problem.summary, text, prepared.node.span)
         return default
     if isinstance(value, Unknown):
         diagnostics.error("Not known yet", f'"{name}" must be known while planning.', prepared.node.span)

@@ -112,7 +112,7 @@ def propose_leftovers(bench: Bench) -> Iterator[Change | Record]:
         if current is None or current.cloud_id != machine.cloud_id:
             yield _stray(bench, intent.address, alias, machine)
     for orphan in bench.unclaimed():
-        if orphan.instance.ref_id in bench.options.reaped:
+        if bench.is_reaped(orphan.instance):
             yield _stray(bench, _tagged_address(orphan.instance), orphan.alias, orphan.instance)
 
 

@@ -78,6 +78,16 @@ def verb_of(change: Change) -> Verb:
     return Verb.UPDATE
 
 
+def step_ids(change: Change) -> list[str]:
+    """Give the names of the steps that carry a change out, the same in every run of its plan."""
+    if change.action is Action.DELETE:
+        # several machines may bear one ref_id: only their own ids tell them apart
+        beside = f" {change.deposed} {change.cloud_id}" if change.deposed else ""
+        return [f"destroy {change.address}{beside}"]
+    made = [f"{verb_of(change).value} {change.address}"]
+    return [*made, f"destroy {change.address}"] if change.is_replace else made
+
+
 class _Builder:
     def __init__(self, changes: list[Change], recorded: Mapping[Address, Iterable[Address]]) -> None:
         import networkx as nx  # costs 95 ms, and a plan without changes has no steps
@@ -89,6 +99,8 @@ class _Builder:
         self.makers: dict[Address, str] = {}
         self.enders: dict[Address, str] = {}
         self.members: dict[Address, list[Address]] = defaultdict(list)
+        self.wishes: list[tuple[str, str]] = []
+        """Orders that are kept where they can be."""
 
     def build(self) -> StepGraph:
         for change in self.changes:
@@ -99,7 +111,20 @@ class _Builder:
         for change in self.changes:
             if not change.deposed:
                 self.order_destroys(change)
+        self.grant_wishes()
         return self.finish()
+
+    def grant_wishes(self) -> None:
+        """Let readers leave what is destroyed before it goes, wherever that does not make steps wait in a ring."""
+        import networkx as nx  # paid for already
+
+        self.graph.add_edges_from(wish for wish in self.wishes if wish[0] != wish[1])
+        if nx.is_directed_acyclic_graph(self.graph):
+            return
+        self.graph.remove_edges_from(self.wishes)
+        for before, after in self.wishes:
+            if before != after and not nx.has_path(self.graph, after, before):
+                self.graph.add_edge(before, after)
 
     def add_steps(self, change: Change) -> None:
         address = change.address
@@ -107,19 +132,19 @@ class _Builder:
             self.members[address.block].append(address)
         else:
             self.members[address].append(address)
+        names = step_ids(change)
         if change.action is Action.DELETE:
-            # several machines may bear one ref_id: only their own ids tell them apart
-            name = f"destroy {address}" + (f" {change.deposed} {change.cloud_id}" if change.deposed else "")
+            name = names[0]
             self.add(Step(name, Verb.DESTROY, change))
             if not change.deposed:
                 self.enders[address] = name
             return
         verb = verb_of(change)
         first = change.action is Action.REPLACE_CREATE_FIRST
-        maker = self.add(Step(f"{verb.value} {address}", verb, change, deposes=first))
+        maker = self.add(Step(names[0], verb, change, deposes=first))
         self.makers[address] = maker
         if change.is_replace:
-            ender = self.add(Step(f"destroy {address}", Verb.DESTROY, change))
+            ender = self.add(Step(names[1], Verb.DESTROY, change))
             self.enders[address] = ender
             self.edge(*((maker, ender) if first else (ender, maker)))
 
@@ -162,7 +187,7 @@ class _Builder:
                     self.edge(self.enders[address], ender)
                 # a reader that is only updated needs the new machine, and that one waits for the old one's end
                 if moved is not None and not self.is_destroyed_first(target):
-                    self.edge(moved, ender)
+                    self.wishes.append((moved, ender))
 
     def targets(self, read: Address) -> list[Address]:
         return [read] if read in self.enders else (self.members.get(read, []) if read.key is None else [])

@@ -121,7 +121,7 @@ class Facts:
         if self._marked is None:
             self._marked = {}
             mine = cred_ref_id(self.project)
-            known = {record.cloud_id for record in (*self.records.values(), *self.deposed)} | self.foreign_ids
+            known = self.known_ids()
             for alias, machine in self._all_machines():
                 if machine.cloud_cred_ref_id == mine and machine.cloud_id not in known:
                     found = ref_digest(machine.ref_id)
@@ -143,7 +143,7 @@ class Facts:
         """Give our machines that nothing accounts for: not recorded, not adopted by this plan, no intent's."""
         tried = {intent.ref_id for intent in self.intents}
         mine = cred_ref_id(self.project)
-        known = {record.cloud_id for record in (*self.records.values(), *self.deposed)} | self.foreign_ids | adopted
+        known = self.known_ids() | adopted
         found = []
         for alias, machine in self._all_machines():
             if machine.cloud_cred_ref_id != mine or machine.cloud_id in known or machine.ref_id in tried:
@@ -163,10 +163,23 @@ class Facts:
 
     def surfaced(self) -> list[tuple[Intent, str, Instance]]:
         """Give the machines of retired attempts that have shown up after all."""
-        retired = {intent.ref_id: intent for intent in self.intents if intent.state is IntentState.RETIRED}
+        retired = {
+            intent.ref_id: intent
+            for intent in self.intents
+            if intent.state is IntentState.RETIRED and intent.workspace == self.workspace
+        }
         if not retired:
             return []
-        return [(retired[m.ref_id], alias, m) for alias, m in self._all_machines() if m.ref_id in retired]
+        known = self.known_ids()
+        return [
+            (retired[machine.ref_id], alias, machine)
+            for alias, machine in self._all_machines()
+            if machine.ref_id in retired and machine.cloud_id not in known
+        ]
+
+    def known_ids(self) -> frozenset[str]:
+        """Give the cloud ids that are recorded, in any workspace and role."""
+        return frozenset(record.cloud_id for record in (*self.records.values(), *self.deposed)) | self.foreign_ids
 
 
 def sight(facts: Facts, address: Address, alias: str = "") -> Sighting:

@@ -140,7 +140,8 @@ class _Fold:
             self.bench.needs.add(need.alias)
             return False
         except ValueError as problem:
-            self.diagnostics.error("Data source cannot be read", str(problem), declaration.span)
+            text = str(problem) if not desired.secret_names else "Why is not shown, because an argument is sensitive."
+            self.diagnostics.error("Data source cannot be read", text, declaration.span)
             return False
         self.scope.publish(address.block, mode, address.key, {**desired.attributes, **found})
         return True
@@ -185,7 +186,7 @@ class _Fold:
     ) -> Desired | None:
         found = evaluate(declaration, kind.schema, context, address, self.diagnostics, fixed)
         findings = kind.check(found.attributes, address, self.bench.ability(alias))
-        self.bench.report(findings, declaration, address)
+        self.bench.report(findings, declaration, address, found.secret_names)
         return found if not (findings or found.has_mistakes) else None
 
     def alias(self, declaration: Declaration) -> str | None:
@@ -263,7 +264,7 @@ class _Fold:
         return [
             _orphan_note(orphan)
             for orphan in self.bench.facts.orphans(adopted)
-            if orphan.instance.ref_id not in self.options.reaped
+            if not self.bench.is_reaped(orphan.instance)
         ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from brevplan.contract.model import Instance
+from brevplan.contract.model import Instance, LifecycleStatus
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Bench
 from brevplan.engine.change import Action, Change, Mode, Power, Reason, decimal_price
@@ -121,7 +121,7 @@ def _outcome_of_create(bench: Bench, subject: Subject, desired: Desired) -> Outc
     except NeedsCatalogue as need:
         bench.needs.add(need.alias)
         return Outcome(_preliminary(subject, desired))
-    bench.report(outcome.findings, subject.declaration, subject.address)
+    bench.report(outcome.findings, subject.declaration, subject.address, subject.desired.secret_names)
     return outcome
 
 
@@ -169,7 +169,7 @@ def _outcome_of_update(
     except NeedsCatalogue as need:
         bench.needs.add(need.alias)
         return Outcome(dict(current))
-    bench.report(outcome.findings, subject.declaration, subject.address)
+    bench.report(outcome.findings, subject.declaration, subject.address, subject.desired.secret_names)
     return outcome
 
 
@@ -309,7 +309,7 @@ def origin(bench: Bench, sighting: Present, alias: str) -> dict[str, Any]:
 
 def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str, Value], outcome: Outcome) -> Change:
     record = sighting.record
-    finish = record is not None and not record.settled
+    finish = _is_unfinished(record, sighting)
     price = decimal_price(subject.kind.hourly_price(current))
     if not (outcome.changes or outcome.notes or outcome.blocked or finish):
         if record is not None:
@@ -343,6 +343,16 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
         price_after=decimal_price(subject.kind.hourly_price(outcome.after)),
         **origin(bench, sighting, subject.alias),
     )
+
+
+def _is_unfinished(record: Record | None, sighting: Present) -> bool:
+    """Tell whether a machine was never seen ready, and may still become so."""
+    machine = sighting.instance
+    if machine is not None and machine.status is LifecycleStatus.FAILED:
+        return False
+    if record is None:
+        return machine is not None and machine.status is LifecycleStatus.PENDING
+    return not record.settled
 
 
 def _expect(subject: Subject, after: dict[str, Value]) -> None:
@@ -429,7 +439,10 @@ def hold(
     bench: Bench, kind: Kind, address: Address, record: Record | None, alias: str, reason: str, desired: Desired
 ) -> Change:
     """Leave an address alone because nothing certain is known of it."""
-    current = bench.current(kind, record, None, alias) if record is not None else dict(desired.attributes)
+    if record is not None:
+        current = bench.current(kind, record, None, alias)
+    else:
+        current = {**dict.fromkeys(kind.schema.stored_names, Unknown(because=str(address))), **desired.attributes}
     price = decimal_price(kind.hourly_price(current)) if record is not None else Decimal(0)
     return Change(
         address,

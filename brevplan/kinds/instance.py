@@ -355,6 +355,9 @@ def _declared(desired: Attributes, address: Address) -> dict[str, Value]:
     for name, empty in _EMPTY.items():
         if wanted.get(name) is None:
             wanted[name] = empty
+    tags = wanted["tags"]
+    if isinstance(tags, Map) and None in tags.items.values():
+        wanted["tags"] = Map({name: value for name, value in tags.items.items() if value is not None}, STRING)
     if wanted.get("name") is None:
         wanted["name"] = default_name(address)
     key = wanted.get("public_key")

@@ -13,7 +13,6 @@ from brevplan.engine.change import Action, Change, Counts, Mode, Plan
 from brevplan.engine.events import Event
 from brevplan.engine.outputs import store_output
 from brevplan.engine.ports import (
-    CloseIntent,
     CloseRun,
     DropRecord,
     Intent,
@@ -29,11 +28,12 @@ from brevplan.engine.ports import (
     rfc3339,
 )
 from brevplan.engine.secrets import seal_attributes
-from brevplan.engine.settle import Uncertain, bound_record, settle
+from brevplan.engine.settle import TwoMachines, Uncertain, bind_found, settle
 from brevplan.lang.values import has_unknown
+from brevplan.operations.approval import Progress
 from brevplan.operations.locking import locked
-from brevplan.operations.planfile import PlanFile, Standing
-from brevplan.operations.planning import Fixed, Planned, Request, open_state, planned, state_failure
+from brevplan.operations.planfile import PlanFile
+from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
 from brevplan.operations.project import KINDS, Project
 from brevplan.operations.world import Outside, git_commit, host_name, user_name
 from brevplan.state.errors import StateError
@@ -80,9 +80,17 @@ async def apply(
     try:
         with locked(store.path, command, world, request.lock_timeout, hooks.say):
             _take(store, project, world)
-            fixed = approved.fixed(project, request) if approved is not None else None
+            fixed = None
+            progress = Progress()
+            if approved is not None:
+                done_in = store.run_of_plan(approved.plan_id)
+                if done_in:
+                    return Applied(approved.plan, already=done_in)
+                fixed = approved.fixed(project, request)
+                progress = Progress.of(store.steps(approved.plan_id))
+                request = approved.remaining(request, progress)
             async with planned(project, request, world, store, writing=True, fixed=fixed) as found:
-                return await _run(found, request, world, hooks, store, command, approved, fixed)
+                return await _run(found, request, world, hooks, store, command, approved, progress)
     finally:
         store.close()
 
@@ -104,15 +112,14 @@ async def _run(
     store: StateStore,
     command: str,
     approved: PlanFile | None,
-    fixed: Fixed | None,
+    progress: Progress,
 ) -> Applied:
     plan = found.folded.plan
     plan.plan_id = approved.plan_id if approved is not None else world.ids.run().replace("run", "plan")
     if approved is not None:
         approved.check_secrets(found.values)
-        standing = approved.compare(plan, store.steps(approved.plan_id), store.run_of_plan(approved.plan_id))
-        if standing is not Standing.OPEN:
-            return Applied(plan, already=standing.run if isinstance(standing, Standing.Done) else "")
+        if not approved.restrict(plan, progress) and not _outputs_differ(plan):
+            return Applied(plan, already=_last_run(store, approved.plan_id))
     if not hooks.approve(found):
         return Applied(plan, declined=True)
     if plan.mode is Mode.REFRESH_ONLY:
@@ -144,10 +151,18 @@ async def _run(
     return Applied(plan, result, outputs=dict(result.outputs))
 
 
+def _outputs_differ(plan: Plan) -> bool:
+    return any(output.action is not Action.NOOP for output in plan.outputs.values())
+
+
+def _last_run(store: StateStore, plan_id: str) -> str:
+    rows = store.steps(plan_id)
+    return rows[-1].run_id if rows else ""
+
+
 def _has_work(found: Planned) -> bool:
     plan = found.folded.plan
-    outputs = any(output.action is not Action.NOOP for output in plan.outputs.values())
-    return bool(plan.effective or outputs or found.folded.cleanups or found.folded.bookkeeping)
+    return bool(plan.effective or _outputs_differ(plan) or found.folded.cleanups or found.folded.bookkeeping)
 
 
 async def _settle_open(found: Planned, store: StateStore, hooks: Hooks) -> None:
@@ -174,10 +189,17 @@ async def _settle_one(found: Planned, store: StateStore, hooks: Hooks, intent: I
         machine = await settle(account, intent)
     except Uncertain as problem:
         raise DiagnosticsError([error("Open launch", f"{intent.address}: {problem}.")]) from None
+    except TwoMachines as problem:
+        # both are shown by the next plan, and one of them can be reaped
+        store.transact([RetireIntent(intent.ref_id)])
+        text = f"{intent.address}: one launch made several machines ({problem})."
+        raise DiagnosticsError(
+            [error("Open launch", text, hint="Run the same command again: the plan shows them.")]
+        ) from None
     if machine is None:
         store.transact([RetireIntent(intent.ref_id)])
         return
-    store.transact([PutRecord(bound_record(intent, machine.cloud_id, intent.address.kind)), CloseIntent(intent.ref_id)])
+    bind_found([intent], {intent.account: [machine]}, store.records(), store)
     raise DiagnosticsError(
         [
             error(

@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +21,12 @@ import msgspec
 from brevplan.diagnostics import DiagnosticsError, Source, error, failure
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Options
-from brevplan.engine.change import Action, Change, Mode, Plan
-from brevplan.engine.codec import after_digest, change_digest, decode_plan, decode_value, encode_plan, encode_value
-from brevplan.engine.ports import StepRow, rfc3339
+from brevplan.engine.change import Mode, Plan
+from brevplan.engine.codec import Fingerprint, decode_plan, decode_value, encode_plan, encode_value, fingerprint
+from brevplan.engine.ports import rfc3339
 from brevplan.lang import ast
 from brevplan.lang.values import Value, has_secret, reveal_deep, to_python
+from brevplan.operations.approval import Progress, key_of, remaining_options, restrict
 from brevplan.operations.planning import Fixed, Planned, Request
 from brevplan.operations.project import Project, load_sources, parse_source, read_source
 from brevplan.operations.sensitive import Taint, secret_texts, spans, trace
@@ -60,7 +60,7 @@ class Content(msgspec.Struct, frozen=True):
     secrets: dict[str, str]
     files: dict[str, str]
     options: dict[str, Any]
-    digests: dict[str, tuple[str, str]]
+    digests: dict[str, Fingerprint]
     """By address and deposed ref: digests of the whole change and of what is to be."""
     applyable: bool
     plan: dict[str, Any]
@@ -68,22 +68,6 @@ class Content(msgspec.Struct, frozen=True):
     """The plan's representation for other tools."""
     sensitive_locals: tuple[str, ...] = ()
     """Locals that lead into something sensitive; the variables that do are those of `secrets`."""
-
-
-class _Standing(Enum):
-    OPEN = "open"
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    run: str
-
-
-class Standing:
-    """How an approved plan stands towards what is there: still to be applied, or applied already by a run."""
-
-    OPEN: Final = _Standing.OPEN
-    Done = _Done
 
 
 def scrypt(text: str, salt: str) -> str:
@@ -118,7 +102,7 @@ def build(found: Planned, request: Request, version: str, document: dict[str, An
         {name: scrypt(_plain(value), salt) for name, value in found.values.items() if name in hidden},
         {name: scrypt(digest, salt) for name, digest in sorted(found.files.digests.items())},
         _encode_options(request.options, request),
-        {_key(change): (change_digest(change, salt), after_digest(change, salt)) for change in plan.effective},
+        {key_of(change): fingerprint(change, salt) for change in plan.effective},
         plan.has_changes,
         encode_plan(plan),
         _scrubbed(document, secret_texts(found.project.bodies, taint)),
@@ -133,10 +117,6 @@ def _scrubbed(data: Any, texts: frozenset[str]) -> Any:
     if isinstance(data, list):
         return [_scrubbed(item, texts) for item in data]
     return "(sensitive value)" if isinstance(data, str) and any(text in data for text in texts) else data
-
-
-def _key(change: Change) -> str:
-    return f"{change.address} {change.deposed}".strip()
 
 
 def _encode_options(options: Options, request: Request) -> dict[str, Any]:
@@ -154,6 +134,8 @@ def _encode_options(options: Options, request: Request) -> dict[str, Any]:
 
 def write(path: Path, content: Content) -> None:
     """Write a plan file, mode 0600, whole or not at all."""
+    if not path.name or path.is_dir():
+        raise failure("Plan file cannot be written", f'"{path}" is not the name of a file.')
     partial = path.with_name(path.name + ".partial")
     try:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -179,6 +161,17 @@ class PlanFile:
     def plan_id(self) -> str:
         return self.content.plan_id
 
+    def check(self) -> None:
+        """Read everything once; raise `ValueError`, `KeyError` or `TypeError` when the file is not whole."""
+        self.options()
+        frozenset(self.content.options["accepted_accounts"])
+        datetime.fromisoformat(self.content.created_at.replace("Z", "+00:00"))
+        for data in self.content.values.values():
+            decode_value(data)
+        missing = [key_of(change) for change in self.plan.effective if key_of(change) not in self.content.digests]
+        if missing:
+            raise ValueError(f"no digest of {missing[0]}")
+
     def options(self) -> Options:
         raw = self.content.options
         return Options(
@@ -195,6 +188,10 @@ class PlanFile:
         """Give the request with the options that the plan was made with."""
         accepted = frozenset(self.content.options["accepted_accounts"]) | request.accepted_accounts
         return replace(request, options=self.options(), accepted_accounts=accepted, workspace=self.plan.workspace)
+
+    def remaining(self, request: Request, progress: Progress) -> Request:
+        """Give the request without what this plan has done already."""
+        return replace(request, options=remaining_options(request.options, self.plan, progress))
 
     def check_given(self, request: Request) -> None:
         """Refuse values for variables that the plan holds already; raise `DiagnosticsError`."""
@@ -261,68 +258,9 @@ class PlanFile:
                 ]
             )
 
-    def compare(self, plan: Plan, steps: Sequence[StepRow], done_in: str) -> _Standing | _Done:
-        """Leave in `plan` only what was approved and is still the same; raise `DiagnosticsError` when it is stale.
-
-        `done_in` is the run that carried this plan out to its end, if one did.
-        """
-        if done_in:
-            return _Done(done_in)
-        mine = {row.address for row in steps}
-        approved = {_key(change): change for change in self.plan.effective}
-        found = {_key(change): change for change in plan.effective}
-        problems = [text for key, change in approved.items() for text in self._differences(key, change, found, mine)]
-        if problems:
-            raise DiagnosticsError([error("Plan is stale", text, hint="Make a new plan.") for text in problems])
-        kept = {key for key in found if self._is_approved(key, found[key], mine)}
-        plan.changes = [
-            change if _key(change) in kept or change.is_noop else _left_alone(change) for change in plan.changes
-        ]
-        if not kept and steps and not self._outputs_open(plan):
-            return _Done(steps[-1].run_id)
-        if not kept and approved:
-            return _Done(steps[-1].run_id if steps else "")
-        return Standing.OPEN
-
-    def _outputs_open(self, plan: Plan) -> bool:
-        return any(output.action is not Action.NOOP for output in plan.outputs.values())
-
-    def _is_approved(self, key: str, now: Change, mine: set[str]) -> bool:
-        if key in self.content.digests:
-            return True
-        # the second half of a replacement that this plan began
-        return str(now.address) in mine and now.action is Action.DELETE and bool(now.deposed)
-
-    def _differences(self, key: str, change: Change, found: Mapping[str, Change], mine: set[str]) -> Iterator[str]:
-        now = found.get(key)
-        started = str(change.address) in mine
-        if now is None:
-            if not started:
-                yield f"{change.address}: what was planned ({change.action.value}) is not needed any more."
-            return
-        if not started and (now.record_key, now.record_version) != (change.record_key, change.record_version):
-            yield f"{change.address}: what is remembered of it has changed since the plan was made."
-            return
-        whole, after = self.content.digests[key]
-        if change_digest(now, self.content.salt) != whole:
-            same_goal = started and after_digest(now, self.content.salt) == after
-            if not same_goal and not (started and now.finish):
-                yield f"{change.address}: it, or what it would become, has changed since the plan was made."
-                return
-        if _dearer(now, change):
-            yield f"{change.address}: the price is now {now.price_after} USD/hr, above the {change.price_after} shown."
-
-
-def _dearer(now: Change, approved: Change) -> bool:
-    if not now.creates:
-        return False
-    if now.price_after is None:
-        return approved.price_after is not None
-    return approved.price_after is not None and now.price_after > approved.price_after
-
-
-def _left_alone(change: Change) -> Change:
-    return replace(change, action=Action.NOOP, after=change.before, imports="", power=None, changed=(), blocked="")
+    def restrict(self, plan: Plan, progress: Progress) -> bool:
+        """Leave in a fresh plan only what was approved and is left to do; False when nothing is."""
+        return restrict(plan, self.plan, self.content.digests, self.content.salt, progress)
 
 
 def stale(detail: str) -> DiagnosticsError:
@@ -337,14 +275,15 @@ def read(path: Path) -> PlanFile:
         raise failure("Plan file cannot be read", f"{path}: {problem.strerror}.") from None
     try:
         content = msgspec.json.decode(raw, type=Content)
-        plan = decode_plan(content.plan)
+        found = PlanFile(path, content, decode_plan(content.plan))
+        found.check()
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise failure(
             "Not a plan file", f"{path} is not a plan made by brevplan plan -out, or it is damaged ({problem})."
         ) from None
     if content.format != FORMAT:
         raise failure("Plan file of another version", f"{path} has the format {content.format}; make a new plan.")
-    return PlanFile(path, content, plan)
+    return found
 
 
 def _cut_source(source: Source, body: ast.Body, taint: Taint, salt: str) -> Text:

@@ -147,7 +147,8 @@ async def planned(
         folded = await _folded(project, request, files, now, values, facts, accounts)
         diagnostics.extend(folded.diagnostics)
         _check_project(project, facts, folded, accounts, diagnostics)
-        _check_addresses(request.options, project, facts, folded, diagnostics)
+        if fixed is None:
+            _check_addresses(request.options, project, facts, folded, diagnostics)
         diagnostics.raise_if_errors()
         yield Planned(project, folded, facts, accounts, values, files, now, diagnostics)
     finally:
@@ -231,7 +232,11 @@ async def _facts(
     if request.refresh:
         views = await observe(accounts.values(), memory.mine, memory.accounts, name, request.accepted_accounts)
     else:
+        # an account of which nothing is remembered is looked at all the same: its state may have been lost
+        held = {record.account for record in memory.mine if record.cloud_id}
+        unknown = [account for account in accounts.values() if account.fingerprint not in held]
         views = {alias: blank_view(account) for alias, account in accounts.items()}
+        views |= await observe(unknown, memory.mine, memory.accounts, name, request.accepted_accounts)
     if writing and store is not None and request.refresh:
         _bind_open(store, memory, views, workspace)
     return Facts(
@@ -324,7 +329,7 @@ def _check_addresses(
                 hint=suggest(str(address), texts),
             )
     for ref in sorted(options.reaped):
-        if not any(change.deposed == ref for change in folded.plan.changes):
+        if not any(ref in (change.deposed, change.cloud_id) for change in folded.plan.changes if change.deposed):
             diagnostics.error("Unknown orphan", f"-reap={ref}: no orphan bears that ref_id.")
 
 

@@ -24,7 +24,7 @@ from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
-from brevplan.lang.values import Value, has_unknown, reveal_deep, to_python
+from brevplan.lang.values import Value, has_secret, has_unknown, reveal_deep, to_python
 from brevplan.operations.world import Outside, jitter
 from brevplan.providers import registry
 
@@ -186,6 +186,7 @@ def _default(argument: Argument) -> object:
 
 def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnostics) -> object:
     """Convert one setting to plain Python; None after reporting a mistake, `_NULL` for null."""
+    is_secret = has_secret(value)
     value = reveal_deep(value)
     if has_unknown(value):
         diagnostics.error(
@@ -204,7 +205,8 @@ def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnost
         if argument.minimum is not None and plain < argument.minimum:
             raise ValueError(f"{argument.minimum:g} or more is needed")
     except (ConversionError, ValueError) as problem:
-        diagnostics.error("Unsuitable value", f'"{argument.name}": {problem}.', span)
+        reason = str(problem) if not is_secret else "its value is sensitive and not shown"
+        diagnostics.error("Unsuitable value", f'"{argument.name}": {reason}.', span)
         return None
     return plain
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from brevplan.diagnostics import Diagnostics, Source, Span, suggest
+from brevplan.diagnostics import Diagnostic, Diagnostics, Source, Span, suggest, warning
 from brevplan.engine.config import Config, VariableBlock
 from brevplan.engine.desired import check_rules
 from brevplan.engine.loader import literal_value
@@ -133,15 +133,20 @@ def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagn
 
 def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found], diagnostics: Diagnostics) -> None:
     body, problems = parse_values(read_source(path, shown))
-    diagnostics.extend(problems)
+    # a line of such a file may hold a secret: where one is declared, messages name the place and show no line
+    hides = any(block.sensitive for block in config.variables.values())
+    diagnostics.extend(_without_line(problem) if hides else problem for problem in problems)
     for block in body.blocks:
         diagnostics.error("Unexpected block", "A file of values holds arguments only.", block.header_span)
     for name, attribute in body.attributes.items():
         if name not in config.variables:
-            diagnostics.warning(
-                "Value for an undeclared variable", f'No variable "{name}" is declared.', attribute.name_span,
+            found_nothing = warning(
+                "Value for an undeclared variable",
+                f'No variable "{name}" is declared.',
+                attribute.name_span,
                 hint=suggest(name, config.variables),
-            )  # fmt: skip
+            )
+            diagnostics.add(_without_line(found_nothing) if hides else found_nothing)
             continue
         inner = Diagnostics()
         value = literal_value(attribute.value, inner)
@@ -150,6 +155,10 @@ def _from_file(config: Config, path: Path, shown: str, found: dict[str, _Found],
         else:
             diagnostics.extend(inner.items)
         found[name] = _Found(WRONG if inner.has_errors else value, attribute.value.span, shown)
+
+
+def _without_line(problem: Diagnostic) -> Diagnostic:
+    return replace(problem, detail=f"{problem.span}: {problem.detail}", span=None) if problem.span else problem
 
 
 def _settle(
