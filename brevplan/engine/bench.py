@@ -72,6 +72,7 @@ class Bench:
         self._abilities: dict[str, Ability] = {}
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._orphans: list[Orphan] | None = None
+        self._reaped: list[Orphan] = []
         self._told: set[tuple[str, str, str]] = set()
 
     def ability(self, alias: str) -> Ability | None:
@@ -184,10 +185,15 @@ class Bench:
         """Give the orphans as they can be told before all is planned: no declared address awaits them."""
         if self._orphans is None:
             claims = [self._claims(address) for address in self._declared()]
-            # an address that several machines claim gets none of them: each can be reaped
-            claimed = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
-            self._orphans = self.facts.orphans(claimed)
+            self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found))
+            sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
+            self._reaped = [orphan for orphan in self.facts.orphans(sole) if self.is_reaped(orphan.instance)]
         return self._orphans
+
+    def reaped(self) -> list[Orphan]:
+        """Give the machines whose end was asked for: orphans, and those of which several claim one address."""
+        self.unclaimed()
+        return self._reaped
 
     def _claims(self, address: Address) -> list[Instance]:
         if address in self.facts.records:

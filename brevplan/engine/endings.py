@@ -111,9 +111,8 @@ def propose_leftovers(bench: Bench) -> Iterator[Change | Record]:
         current = bench.changes.get(intent.address)
         if current is None or current.cloud_id != machine.cloud_id:
             yield _stray(bench, intent.address, alias, machine)
-    for orphan in bench.unclaimed():
-        if bench.is_reaped(orphan.instance):
-            yield _stray(bench, _tagged_address(orphan.instance), orphan.alias, orphan.instance)
+    for orphan in bench.reaped():
+        yield _stray(bench, _tagged_address(orphan.instance), orphan.alias, orphan.instance)
 
 
 def _leftover(bench: Bench, kind: Kind, record: Record) -> Change | Record:

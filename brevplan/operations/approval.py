@@ -68,10 +68,14 @@ def restrict(plan: Plan, approved: Plan, digests: Mapping[str, Fingerprint], sal
     Raises `DiagnosticsError` when something that was approved is not what it was.
     """
     fresh = {key_of(change): change for change in plan.changes if not change.is_noop or change.blocked}
+    # what a plan set aside and could not end stands beside its address, and may be what cannot be judged
+    beside = {change.address: change for change in plan.changes if change.blocked and change.deposed}
     problems = [
         text
         for change in approved.effective
-        for text in _objections(change, fresh.get(key_of(change)), digests[key_of(change)], salt, progress)
+        for text in _objections(
+            change, fresh.get(key_of(change)) or beside.get(change.address), digests[key_of(change)], salt, progress
+        )
     ]
     if problems:
         raise DiagnosticsError([error("Plan is stale", text, hint="Make a new plan.") for text in problems])

@@ -11,7 +11,7 @@ from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Action, Mode
 from brevplan.simcloud.faults import NO_FAULT, Fault
-from tests.world import Lab, actions, configuration
+from tests.world import KEY, Lab, actions, configuration
 
 
 def test_one_list_call_an_account(tmp_path: Path) -> None:
@@ -285,3 +285,69 @@ def test_a_destroy_that_was_cut_off_is_finished(tmp_path: Path) -> None:
 
 def replace_error() -> AuthFailed:
     return AuthFailed("not allowed to terminate")
+
+
+def test_an_empty_state_without_refresh_buys_no_second_fleet(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(2))
+    lab.apply()
+    (tmp_path / "brevplan.db").unlink()
+    plan = lab.plan(refresh=False)
+    assert (plan.counts.imports, plan.counts.add) == (2, 0)
+
+
+def test_an_unverified_address_that_is_read_is_blocked_and_no_error(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, rest='output "ip" {\n  value = instance.m[0].public_ip\n}\n'))
+    lab.faults.choose = lambda call: (
+        Fault(before=AuthFailed("wrong key")) if call.operation == "list_instances" else NO_FAULT
+    )
+    assert "unverified" in lab.plan().blocked[0].blocked
+
+
+def test_one_of_two_machines_with_one_mark_can_be_reaped(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.faults.choose = lambda call: Fault(twice=True) if call.operation == "create_instance" else NO_FAULT
+    lab.apply()
+    (tmp_path / "brevplan.db").unlink()
+    lab.faults.choose = lambda call: NO_FAULT
+    lab.apply(Options(reaped=frozenset({"i-00000002"})))
+    assert [machine.body.cloud_id for machine in lab.machines()] == ["i-00000001"]
+    lab.apply()
+    assert lab.recorded() == {"instance.m[0]": "i-00000001"}
+
+
+def test_a_pending_machine_is_adopted_and_waited_for(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, provider='boot_time = "10m"', body='timeouts {\n create = "1m"\n }'))
+    lab.apply()
+    (tmp_path / "brevplan.db").unlink()
+    change = lab.plan().effective[0]
+    assert change.finish
+    assert change.imports
+    lab.text = lab.text.replace('"1m"', '"30m"')
+    lab.apply()
+    assert lab.machines()[0].body.public_ip
+    assert actions(lab.plan()) == {}
+
+
+def test_tags_that_are_null_are_none(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, body="tags = { a = null }"))
+    lab.apply()
+    assert actions(lab.plan()) == {}
+
+
+def test_steps_that_would_wait_in_a_ring_find_an_order(tmp_path: Path) -> None:
+    machine = (
+        'resource "instance" "{}" {{\n  instance_type = "{}"\n  location = "us-west-1"\n  public_key = "{}"\n  {}\n}}\n'
+    )
+    head = 'brevplan {\n  project = "lab"\n}\nprovider "local" {}\n'
+    before = [("d", ""), ("b", "depends_on = [instance.d]"), ("c", "depends_on = [instance.b]")]
+    lab = Lab(tmp_path, head + "".join(machine.format(name, "gpu_1x_a10", KEY, rest) for name, rest in before))
+    lab.apply()
+    lab.text = (
+        head
+        + machine.format("d", "cpu_4x_general", KEY, "")
+        + machine.format("c", "gpu_1x_a10", KEY, "tags = { d = instance.d.id }")
+    )
+    done = lab.apply()
+    assert done.result is not None
+    assert done.result.complete
+    assert actions(lab.plan()) == {}

@@ -9,6 +9,7 @@ import pytest
 
 from brevplan.contract.errors import CloudError, OutOfStock, RateLimited, Sent, Unavailable
 from brevplan.contract.model import LifecycleStatus
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Action
@@ -273,3 +274,31 @@ def test_a_run_ends_no_machine_that_an_earlier_run_made(tmp_path: Path) -> None:
     assert lab.faults.count("terminate_instance") == 0
     plan = lab.plan(Options(replaced=(Address("instance", "m", 0),)))
     assert [change.action for change in plan.effective] == [Action.REPLACE]
+
+
+def test_a_retired_attempt_of_another_workspace_is_none_of_ours(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, provider='grace_window = "60s"'), idempotent=False)
+    lab.faults.choose = on("create_instance", Fault(before=LOST, late_s=500))
+    lab.apply()
+    plan = lab.plan(workspace="stage")
+    assert [change.action for change in plan.effective] == [Action.CREATE]
+
+
+def test_two_machines_of_an_open_launch_are_told_and_shown(tmp_path: Path) -> None:
+    text = configuration(1, provider='list_lag = "100s"\n  grace_window = "100s"')
+    lab = Lab(tmp_path, text, idempotent=False)
+    down = Fault(before=Unavailable("down", http_status=503))
+
+    def blind(call: Call) -> Fault:
+        if call.operation == "create_instance":
+            return Fault(twice=True, after=LOST)
+        return down if call.operation == "list_instances" and lab.faults.count("create_instance") else NO_FAULT
+
+    lab.faults.choose = blind
+    lab.apply()
+    lab.faults.choose = lambda call: NO_FAULT
+    with pytest.raises(DiagnosticsError, match="Open launch"):
+        lab.apply()
+    lab.clock.elapsed += 1000
+    plan = lab.plan()
+    assert "2 machines bear the mark" in plan.blocked[0].blocked
