@@ -93,6 +93,8 @@ class Workshop:
     bound_ids: dict[tuple[str, str], str]
     """(account, cloud id) of every machine that is recorded, with the key of its row."""
     progress: Callable[[Step, str], None]
+    listed: set[str] = field(default_factory=set)
+    """Cloud ids that a list has shown since they were bound."""
     touched: set[str] = field(default_factory=set)
     """Aliases of accounts in which this run launched something: looked at once more at the end."""
 
@@ -280,10 +282,11 @@ async def finish(
     if goal.kind.wants_stopped(goal.attributes) and machine.status not in HALTED:
         machine = await _power(shop, step, account, machine, Power.STOP, deadline)
     actual = merged(goal, machine, account)
+    seen = account.traits.grace_window_s == 0 or machine.cloud_id in shop.listed
     await shop.committer.commit(
         PutRecord(
             dataclasses.replace(
-                record, attributes=shop.sealed(actual), settled=True, seen=True, reads=goal.reads,
+                record, attributes=shop.sealed(actual), settled=True, seen=seen, reads=goal.reads,
                 protected=goal.protected, alias=account.alias, account=account.fingerprint,
             )
         ),
@@ -328,7 +331,9 @@ async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Inst
         if snapshot is None or snapshot.error:
             continue
         found = snapshot.machines.get(machine.cloud_id)
-        if found is None:
+        if found is not None:
+            shop.listed.add(machine.cloud_id)
+        else:
             found = await _get(account, machine.cloud_id)
         if found is not None and found.status not in DEAD:
             machine, last_seen = found, clock.monotonic()

@@ -28,6 +28,8 @@ class AccountView:
     """Living machines by cloud id, ours and others'."""
     unverified: str = ""
     """Why nothing about this account's machines may be concluded; empty when it may."""
+    hidden: set[str] = field(default_factory=set)
+    """Those of the machines that the list lacks, and a get showed."""
     gone: set[str] = field(default_factory=set)
     """Recorded cloud ids whose absence list and get agree on."""
     doubtful: dict[str, str] = field(default_factory=dict)

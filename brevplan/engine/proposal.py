@@ -368,8 +368,12 @@ def _keep_books(bench: Bench, subject: Subject, sighting: Present, record: Recor
     account = bench.account(here) or record.account
     protected = subject.address in bench.protected
     reads = subject.desired.recorded_reads
-    if (record.protected, record.reads, record.alias, record.account) != (protected, reads, here, account):
-        bench.bookkeeping.append(replace(record, protected=protected, reads=reads, alias=here, account=account))
+    view = bench.facts.views.get(here)
+    seen = record.seen or (sighting.instance is not None and view is not None and record.cloud_id not in view.hidden)
+    before = (record.protected, record.reads, record.alias, record.account, record.seen)
+    if before != (protected, reads, here, account, seen):
+        fresh = replace(record, protected=protected, reads=reads, alias=here, account=account, seen=seen)
+        bench.bookkeeping.append(fresh)
 
 
 def _power(outcome: Outcome) -> Power | None:

@@ -35,7 +35,7 @@ async def observe(
         found = await looks[account.fingerprint]
         views[account.alias] = AccountView(
             account.alias, account.fingerprint, account.spec, account.traits, found.machines, found.unverified,
-            found.gone, found.doubtful,
+            found.hidden, found.gone, found.doubtful,
         )  # fmt: skip
     return views
 
@@ -104,7 +104,8 @@ async def _judge_missing(account: Account, view: AccountView, records: list[Reco
     missing = [record for record in records if record.cloud_id not in view.machines]
     if not missing:
         return
-    if len(missing) > max(5, len(records) // 10):
+    # a machine that no list ever showed may be too young for this one
+    if sum(record.seen for record in missing) > max(5, len(records) // 10):
         first = await asyncio.gather(*(_get(account, record) for record in missing[:3]))
         alive = [answer for answer in first if isinstance(answer, Instance) and answer.status not in DEAD]
         if alive:
@@ -139,6 +140,7 @@ async def _get(account: Account, record: Record) -> Instance | str | None:
 def _conclude(view: AccountView, record: Record, answer: Instance | str | None) -> None:
     if isinstance(answer, Instance) and answer.status not in DEAD:
         view.machines[record.cloud_id] = answer
+        view.hidden.add(record.cloud_id)
     elif isinstance(answer, str):
         view.doubtful[record.cloud_id] = answer
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_a_machine_that_only_get_shows_is_alive(tmp_path: Path) -> None:
 def test_a_much_shorter_list_with_one_machine_alive_is_not_believed(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(20, provider='list_lag = "10m"\n  grace_window = "1s"'))
     lab.apply()
+    with sqlite3.connect(tmp_path / "brevplan.db") as state:
+        state.execute("UPDATE resources SET seen = 1")  # an earlier list showed them all
     lab.text = configuration(25, provider='list_lag = "10m"\n  grace_window = "1s"')
     plan = lab.plan()
     assert plan.effective == []
@@ -351,3 +354,15 @@ def test_steps_that_would_wait_in_a_ring_find_an_order(tmp_path: Path) -> None:
     assert done.result is not None
     assert done.result.complete
     assert actions(lab.plan()) == {}
+
+
+def test_a_plan_right_after_an_apply_is_empty_though_the_list_lags(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(12, provider='list_lag = "4s"'))
+    lab.apply()
+    assert actions(lab.plan()) == {}
+    assert lab.plan().complete
+    lab.clock.elapsed += 10
+    lab.apply()
+    store = lab.state()
+    assert all(record.seen for record in store.records())
+    store.close()
