@@ -7,9 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from brevplan.contract.errors import CloudError
-from brevplan.contract.model import DEAD, Instance
+from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.diagnostics import Diagnostics, DiagnosticsError
 from brevplan.engine import machines
 from brevplan.engine.accounts import Account, Snapshot
@@ -479,7 +480,7 @@ class Apply:
             account = self._account_of(record)
             if account is not None and record.ref_id:
                 try:
-                    await account.patience.retried(lambda a=account, r=record: a.client.release(r.ref_id))  # type: ignore[misc]
+                    await account.patience.retried(partial(account.client.release, RefId(record.ref_id)))
                 except CloudError as problem:
                     self.tell(Notice(f"{record.address}: what stood beside it could not be removed: {problem}"))
                     continue

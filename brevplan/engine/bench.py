@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from brevplan.contract.model import Instance
 from brevplan.diagnostics import Diagnostics
@@ -14,7 +15,7 @@ from brevplan.engine.config import Config, Declaration
 from brevplan.engine.expand import expand
 from brevplan.engine.identity import address_digest
 from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome, Schema
-from brevplan.engine.observed import Facts, Orphan
+from brevplan.engine.observed import Facts, Orphan, Present
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.secrets import holds_digest, mark_like, unseal
@@ -96,6 +97,20 @@ class Bench:
     def account(self, alias: str) -> str:
         view = self.facts.views.get(alias)
         return view.fingerprint if view is not None else ""
+
+    def origin(self, sighting: Present, alias: str) -> dict[str, Any]:
+        """Give the fields of a change that say which machine and row it is about."""
+        record, machine = sighting.record, sighting.instance
+        here = sighting.account if sighting.account in self.facts.views else alias
+        return {
+            "alias": here,
+            "account": self.account(here),
+            "record_key": record.key if record is not None else "",
+            "record_version": record.version if record is not None else 0,
+            "cloud_id": machine.cloud_id if machine is not None else (record.cloud_id if record is not None else ""),
+            "ref_id": machine.ref_id if machine is not None else (record.ref_id if record is not None else ""),
+            "imports": machine.cloud_id if record is None and machine is not None else "",
+        }
 
     def report(
         self,

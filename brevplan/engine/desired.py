@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brevplan.diagnostics import Diagnostics, Span
+from brevplan.diagnostics import Diagnostics
 from brevplan.engine.address import Address
 from brevplan.engine.config import Condition, Declaration, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
 from brevplan.engine.scope import InstanceScope, ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.operators import OperationError, to_bool
-from brevplan.lang.prepared import EvaluationError, Prepared
+from brevplan.lang.prepared import EvaluationError, Prepared, Reference
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import (
     Mapping_,
@@ -78,7 +78,7 @@ def evaluate(
         if declaration.blocks or known.template is None:
             good = _all_blocks(declaration, schema, scope, address, diagnostics, attributes) and good
         for reference in declaration.depends_on:
-            _depend(reference.root, reference.steps, reference.span, scope)
+            _depend(reference, scope)
     secret = (*known.secret_names, *(name for name in pending if has_secret(attributes.get(name))))
     if not reads - known.reads:
         return Desired(attributes, known.reads, not good, secret, known.recorded_reads)
@@ -144,11 +144,11 @@ def _all_blocks(
     return good
 
 
-def _depend(root: str, steps: tuple[object, ...], span: Span, scope: InstanceScope) -> None:
+def _depend(reference: Reference, scope: InstanceScope) -> None:
     try:
-        scope.resolve(root, steps, span)  # type: ignore[arg-type]
+        scope.resolve(reference.root, reference.steps, reference.span)
     except EvaluationError:
-        scope.module.reads.add(Address(root, str(steps[0])))
+        scope.module.reads.add(Address(reference.root, str(reference.steps[0])))
 
 
 def _argument(

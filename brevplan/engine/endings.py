@@ -34,8 +34,9 @@ def propose_end(
         case Ambiguous():
             return _left(bench, kind, address, None, alias, "several machines bear the mark of this address")
     record, machine = sighting.record, sighting.instance
-    here = sighting.account if sighting.account in bench.facts.views else alias
-    current = bench.current(kind, record, machine, here)
+    # what is ended is not taken in first, whoever made it
+    fields = {**bench.origin(sighting, alias), "imports": ""}
+    current = bench.current(kind, record, machine, fields["alias"])
     if protect is None:
         protect = record is not None and record.protected
     return Change(
@@ -43,16 +44,11 @@ def propose_end(
         Action.DELETE,
         current,
         None,
-        alias=here,
-        account=bench.account(here),
-        record_key=record.key if record is not None else "",
-        record_version=record.version if record is not None else 0,
-        cloud_id=machine.cloud_id if machine is not None else (record.cloud_id if record is not None else ""),
-        ref_id=machine.ref_id if machine is not None else (record.ref_id if record is not None else ""),
         reason=reason,
         blocked="prevent_destroy is set" if protect else "",
         reads=recorded_reads(record),
         price_before=decimal_price(kind.hourly_price(current)),
+        **fields,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import Diagnostics, Span, suggest
@@ -33,6 +33,8 @@ from brevplan.lang.evaluate import prepare
 from brevplan.lang.prepared import EvaluationError, Prepared, Reference
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import Object, Tuple, Value
+
+_T = TypeVar("_T")
 
 TOP_LEVEL: Final = (
     "brevplan", "provider", "variable", "locals", "resource", "data", "output",
@@ -247,32 +249,29 @@ class _Loader:
     def _resource(self, block: ast.Block) -> None:
         if not self._labels(block, 2):
             return
-        kind_name = block.labels[0].text
-        kind = self.kinds.get(kind_name)
-        if kind is None:
-            self.diagnostics.error(
-                "Unknown resource",
-                f'There is no resource "{kind_name}".',
-                block.labels[0].span,
-                hint=suggest(kind_name, self.kinds) or f"Resources are: {', '.join(sorted(self.kinds))}.",
-            )
-            return
-        self._declaration(block, Address(kind_name, block.labels[1].text), kind.schema)
+        kind = self._named(block.labels[0], self.kinds, "resource")
+        if kind is not None:
+            self._declaration(block, Address(block.labels[0].text, block.labels[1].text), kind.schema)
 
     def _data(self, block: ast.Block) -> None:
         if not self._labels(block, 2):
             return
-        kind_name = block.labels[0].text
-        schema = self.data_kinds.get(kind_name)
-        if schema is None:
+        schema = self._named(block.labels[0], self.data_kinds, "data source")
+        if schema is not None:
+            address = Address(block.labels[0].text, block.labels[1].text, None, is_data=True)
+            self._declaration(block, address, schema)
+
+    def _named(self, label: ast.Label, known: Mapping[str, _T], what: str) -> _T | None:
+        """Find what the first label of a block names; tell what there is when it names nothing."""
+        found = known.get(label.text)
+        if found is None:
             self.diagnostics.error(
-                "Unknown data source",
-                f'There is no data source "{kind_name}".',
-                block.labels[0].span,
-                hint=suggest(kind_name, self.data_kinds) or f"Data sources are: {', '.join(sorted(self.data_kinds))}.",
+                f"Unknown {what}",
+                f'There is no {what} "{label.text}".',
+                label.span,
+                hint=suggest(label.text, known) or f"{what.capitalize()}s are: {', '.join(sorted(known))}.",
             )
-            return
-        self._declaration(block, Address(kind_name, block.labels[1].text, None, is_data=True), schema)
+        return found
 
     # resources
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from brevplan.contract.model import Instance, LifecycleStatus
 from brevplan.engine.address import Address
@@ -285,26 +284,11 @@ def _is_empty(value: Value) -> bool:
 
 def _as_is(bench: Bench, subject: Subject, sighting: Present, current: dict[str, Value]) -> Change:
     price = decimal_price(subject.kind.hourly_price(current))
-    fields = {**origin(bench, sighting, subject.alias), "imports": ""}
+    fields = {**bench.origin(sighting, subject.alias), "imports": ""}
     return Change(
         subject.address, Action.NOOP, current, current, price_before=price, price_after=price,
         reads=subject.desired.reads, **fields,
     )  # fmt: skip
-
-
-def origin(bench: Bench, sighting: Present, alias: str) -> dict[str, Any]:
-    """Give the fields of a change that say which machine and row it is about."""
-    record, machine = sighting.record, sighting.instance
-    here = sighting.account if sighting.account in bench.facts.views else alias
-    return {
-        "alias": here,
-        "account": bench.account(here),
-        "record_key": record.key if record is not None else "",
-        "record_version": record.version if record is not None else 0,
-        "cloud_id": machine.cloud_id if machine is not None else (record.cloud_id if record is not None else ""),
-        "ref_id": machine.ref_id if machine is not None else (record.ref_id if record is not None else ""),
-        "imports": machine.cloud_id if record is None and machine is not None else "",
-    }
 
 
 def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str, Value], outcome: Outcome) -> Change:
@@ -316,7 +300,7 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
             _keep_books(bench, subject, sighting, record)
         return Change(
             subject.address, Action.NOOP, current, outcome.after, reads=subject.desired.reads,
-            price_before=price, price_after=price, **origin(bench, sighting, subject.alias),
+            price_before=price, price_after=price, **bench.origin(sighting, subject.alias),
         )  # fmt: skip
     if finish:
         _expect(subject, outcome.after)
@@ -341,7 +325,7 @@ def _update(bench: Bench, subject: Subject, sighting: Present, current: dict[str
         reads=subject.desired.reads,
         price_before=price,
         price_after=decimal_price(subject.kind.hourly_price(outcome.after)),
-        **origin(bench, sighting, subject.alias),
+        **bench.origin(sighting, subject.alias),
     )
 
 
@@ -425,7 +409,7 @@ def _replace(
         reads=subject.desired.reads,
         price_before=decimal_price(price(current)),
         price_after=decimal_price(price(made.after)),
-        **{**origin(bench, sighting, sighting.account or subject.alias), "target_alias": subject.alias},
+        **{**bench.origin(sighting, sighting.account or subject.alias), "target_alias": subject.alias},
     )
 
 

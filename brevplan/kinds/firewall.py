@@ -13,6 +13,7 @@ from brevplan.engine.kind import (
     Attributes,
     AttributeSpec,
     BlockSpec,
+    Check,
     Effect,
     Finding,
     Outcome,
@@ -24,7 +25,7 @@ from brevplan.lang.types import ANY, BOOL, NUMBER, STRING
 from brevplan.lang.values import EMPTY_TUPLE, Mapping_, Sequence_, Value
 
 
-def _one_of(*words: str) -> object:
+def _one_of(*words: str) -> Check:
     def check(value: Value) -> str:
         return "" if value in words else f"one of {', '.join(words)} is needed"
 
@@ -36,7 +37,7 @@ _RULE: Mapping[str, AttributeSpec] = {
     "to_port": AttributeSpec("to_port", NUMBER, check=wrong_port),
     "ip_ranges": AttributeSpec("ip_ranges", ANY, check=wrong_ranges),
     "peers": AttributeSpec("peers", BOOL),
-    "protocol": AttributeSpec("protocol", STRING, check=_one_of("tcp", "udp")),  # type: ignore[arg-type]
+    "protocol": AttributeSpec("protocol", STRING, check=_one_of("tcp", "udp")),
     "description": AttributeSpec("description", STRING),
 }
 
@@ -46,7 +47,7 @@ class FirewallKind:
     needs_provider = False
     schema = Schema(
         {
-            "on_inexact": AttributeSpec("on_inexact", STRING, check=_one_of("error", "warn")),  # type: ignore[arg-type]
+            "on_inexact": AttributeSpec("on_inexact", STRING, check=_one_of("error", "warn")),
             "id": AttributeSpec("id", STRING, configurable=False, computed=True),
         },
         {

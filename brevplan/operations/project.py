@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -175,18 +175,23 @@ def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = T
     if unread:
         # what the file would have declared is missing everywhere else: those messages would only be in the way
         diagnostics.raise_if_errors()
-    config = load(
+    config = load_bodies(bodies, diagnostics)
+    _explain_planned(config, diagnostics)
+    check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
+    if strict:
+        diagnostics.raise_if_errors()
+    return Project(directory, config, sources, bodies, diagnostics)
+
+
+def load_bodies(bodies: Sequence[ast.Body], diagnostics: Diagnostics) -> Config:
+    """Load parsed files as one configuration of the kinds and the clouds that there are."""
+    return load(
         bodies,
         KINDS,
         {name: kind.schema for name, kind in DATA_KINDS.items()},
         {name: registry.spec(name).all_arguments() for name in registry.names()},
         diagnostics,
     )
-    _explain_planned(config, diagnostics)
-    check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
-    if strict:
-        diagnostics.raise_if_errors()
-    return Project(directory, config, sources, bodies, diagnostics)
 
 
 def _explain_planned(config: Config, diagnostics: Diagnostics) -> None:

@@ -11,15 +11,13 @@ from brevplan.diagnostics import Diagnostic, Diagnostics, Source
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change
 from brevplan.engine.config import Config
-from brevplan.engine.loader import load
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import Context, ModuleScope
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse
 from brevplan.lang.values import Value
-from brevplan.operations.project import DATA_KINDS, KINDS
+from brevplan.operations.project import load_bodies
 from brevplan.operations.world import ProjectFiles
-from brevplan.providers import registry
 
 
 def loaded(*texts: str) -> tuple[Config, list[Diagnostic]]:
@@ -30,13 +28,7 @@ def loaded(*texts: str) -> tuple[Config, list[Diagnostic]]:
         assert not problems, problems
         bodies.append(body)
     diagnostics = Diagnostics()
-    config = load(
-        bodies,
-        KINDS,
-        {name: kind.schema for name, kind in DATA_KINDS.items()},
-        {name: registry.spec(name).all_arguments() for name in registry.names()},
-        diagnostics,
-    )
+    config = load_bodies(bodies, diagnostics)
     return config, diagnostics.items
 
 
