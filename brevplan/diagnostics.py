@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -126,6 +126,10 @@ def warning(
     summary: str, detail: str = "", span: Span | None = None, *, hint: str = "", address: str = ""
 ) -> Diagnostic:
     return Diagnostic(Severity.WARNING, summary, detail, span, hint, (), address)
+
+
+def as_warning(diagnostic: Diagnostic) -> Diagnostic:
+    return replace(diagnostic, severity=Severity.WARNING)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import DiagnosticsError, error, failure
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
-from brevplan.operations.planning import Request, parse_addresses
+from brevplan.operations.planning import Request, parse_addresses, parse_targets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,8 +98,8 @@ def to_request(arguments: PlanArguments, terminal: Terminal) -> Request:
     mode = Mode.DESTROY if arguments.destroying else Mode.REFRESH_ONLY if arguments.refresh_only else Mode.NORMAL
     options = Options(
         mode,
-        parse_addresses(arguments.target, "-target"),
-        parse_addresses(arguments.exclude, "-exclude"),
+        parse_targets(arguments.target, "-target"),
+        parse_targets(arguments.exclude, "-exclude"),
         parse_addresses(arguments.replace, "-replace"),
         frozenset(arguments.reap),
         arguments.allow_no_stock,

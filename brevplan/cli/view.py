@@ -125,6 +125,7 @@ class PlanView:
                 self.terminal.error_line("Nothing could be done: see what is blocked above.")
             self._summary(done, command)
             return
+        self.diagnostics(result.warnings)
         for text in result.unexpected:
             self.terminal.show([_unexpected(text)])
         if result.lost:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from brevplan.contract.errors import CloudError
-from brevplan.contract.model import DEAD, Instance, RefId
-from brevplan.diagnostics import Diagnostics, DiagnosticsError
+from brevplan.contract.client import UpdateTags
+from brevplan.contract.errors import CloudError, NotFound
+from brevplan.contract.model import DEAD, CloudId, Instance, RefId
+from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError
 from brevplan.engine import machines
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
-from brevplan.engine.change import Action, Change, Counts, count
+from brevplan.engine.change import Action, Change, Counts, Mode, count
+from brevplan.engine.checks import check_all
 from brevplan.engine.committer import Committer
 from brevplan.engine.config import Config, Declaration
 from brevplan.engine.desired import check_rules, evaluate, known_bool
 from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
 from brevplan.engine.graph import Step, StepGraph, Verb, build
-from brevplan.engine.identity import cred_ref_id
+from brevplan.engine.identity import address_tag, cred_ref_id
 from brevplan.engine.kind import Ability, Kind, MachineKind
 from brevplan.engine.machines import (
     CREATE_TIMEOUT,
@@ -39,14 +41,17 @@ from brevplan.engine.ports import (
     AccountRow,
     DropRecord,
     Journal,
+    MoveRecords,
     PutAccount,
     PutOutputs,
     PutRecord,
     Record,
     Role,
+    SetRole,
     StateLost,
     World,
     Write,
+    state_key,
 )
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import unchanged
@@ -75,6 +80,8 @@ class Result:
     unexpected: list[str] = field(default_factory=list)
     """What the closing list showed that should not be there."""
     outputs: dict[str, Value] = field(default_factory=dict)
+    warnings: list[Diagnostic] = field(default_factory=list)
+    """What `check` blocks say of how things are now, and did not say of the plan."""
     interrupted: bool = False
     lost: str = ""
     """Why the state could no longer be written; empty when it could."""
@@ -162,6 +169,7 @@ class Apply:
             await self._cleanup()
             await self._closing_list()
             await self._finish_outputs()
+            self._check_blocks()
         except StateLost as problem:
             self._result.lost = str(problem)
         if self.committer.lost is not None:
@@ -178,8 +186,34 @@ class Apply:
             for a in self.accounts.values()
         ]
         rows.extend(PutRecord(record) for record in self.folded.bookkeeping)
+        moved = [change for change in self.folded.plan.effective if change.moved_from is not None]
+        if moved:
+            # the machines first: a run that dies in between finds the same moves again
+            await asyncio.gather(*map(self._tell_machine, moved))
+            rows.append(MoveRecords(tuple(self._moved_rows(moved))))
         if rows:
             await self.committer.commit(*rows)
+
+    async def _tell_machine(self, change: Change) -> None:
+        """Write the new address beside the mark of a machine, where the cloud lets us."""
+        account = self.accounts.get(change.alias)
+        if account is None or not change.cloud_id or not isinstance(account.client, UpdateTags):
+            return
+        tag = address_tag(self.facts.workspace, change.address)
+        try:
+            async with self.slot():
+                await account.patience.retried(
+                    partial(account.client.update_mark, CloudId(change.cloud_id), address=tag)
+                )
+        except CloudError as problem:
+            self.tell(Notice(f"{change.address}: the machine still bears the name {change.moved_from}: {problem}"))
+
+    def _moved_rows(self, moved: list[Change]) -> Iterator[tuple[str, Record]]:
+        """Give the rows to rewrite: those of the moves that are part of the plan, and those that only read them."""
+        kept_back = set(self.facts.moved) - {change.address for change in moved}
+        for key, record in self.facts.rewritten:
+            if record.role is not Role.CURRENT or record.address not in kept_back:
+                yield key, record
 
     async def _walk(self, graph: StepGraph) -> None:
         waits = dict(graph.waits)
@@ -300,6 +334,10 @@ class Apply:
         kind = self.kinds[step.address.kind]
         if step.verb is Verb.DESTROY:
             await self._destroy(step, kind)
+        elif step.verb is Verb.FORGET:
+            await self._forget(step)
+        elif step.verb is Verb.MOVE:
+            await self._move(step, kind)
         elif kind.needs_provider:
             await self._make(step)
         else:
@@ -319,7 +357,8 @@ class Apply:
     def _cloud_id(self, step: Step) -> str:
         entry = self.folded.scope.published.get(step.address.block)
         attributes = entry.instances.get(step.address.key) if entry is not None else None
-        value = attributes.get("id") if attributes is not None and step.verb is not Verb.DESTROY else None
+        is_kept = step.verb not in (Verb.DESTROY, Verb.FORGET)
+        value = attributes.get("id") if attributes is not None and is_kept else None
         return value if isinstance(value, str) else step.change.cloud_id
 
     async def _make(self, step: Step) -> None:
@@ -351,15 +390,44 @@ class Apply:
                 self.shop.open_step(step), DropRecord(step.change.record_key), self.shop.close_step(step)
             )
             return
-        declaration = self.config.resources.get(step.address.block)
+        declaration = self.config.declaration(step.address)
         timeout = declaration.timeouts.get("delete", DELETE_TIMEOUT) if declaration is not None else DELETE_TIMEOUT
         await machines.destroy(self.shop, step, lambda: self._begin(step), timeout)
+
+    async def _forget(self, step: Step) -> None:
+        """Let go of a machine, or of what lives in the state alone."""
+        self._begin(step)
+        change = step.change
+        account = self.accounts.get(change.alias)
+        gone: Write = DropRecord(change.record_key)
+        if account is not None and change.cloud_id:
+            if isinstance(account.client, UpdateTags):
+                await self._take_mark_off(account, change.cloud_id)
+            else:
+                gone = SetRole(change.record_key, Role.FORGOTTEN)
+        await self.committer.commit(self.shop.open_step(step), gone, self.shop.close_step(step))
+
+    async def _take_mark_off(self, account: Account, cloud_id: str) -> None:
+        assert isinstance(account.client, UpdateTags)
+        try:
+            async with self.slot():
+                await account.patience.retried(partial(account.client.update_mark, CloudId(cloud_id), address=None))
+        except NotFound:
+            return  # gone already, with its mark
+
+    async def _move(self, step: Step, kind: Kind) -> None:
+        """Note what else is new about a row that was moved at the start of the run."""
+        self._begin(step)
+        record = self._records[step.change.record_key]
+        _, reads, protected = self._final(step, kind)
+        fresh = replace(record, reads=reads, protected=protected)
+        await self.committer.commit(self.shop.open_step(step), PutRecord(fresh), self.shop.close_step(step))
 
     async def _record(self, step: Step, kind: Kind) -> None:
         """Make or change something that lives in the state alone."""
         self._begin(step)
         attributes, reads, protected = self._final(step, kind)
-        key = step.change.record_key or f"state:{self.facts.workspace}:{step.address}"
+        key = step.change.record_key or state_key(self.facts.workspace, step.address)
         await self.committer.commit(
             self.shop.open_step(step),
             PutRecord(
@@ -377,7 +445,8 @@ class Apply:
     def _target(self, step: Step) -> Target:
         kind = self.kinds[step.address.kind]
         attributes, reads, protected = self._final(step, kind)
-        declaration = self.config.resources[step.address.block]
+        declaration = self.config.declaration(step.address)
+        assert declaration is not None, "what is made is declared"
         default = CREATE_TIMEOUT if step.verb is Verb.CREATE else UPDATE_TIMEOUT
         name = "create" if step.verb is Verb.CREATE or step.change.finish else "update"
         machine_kind: MachineKind = kind  # type: ignore[assignment]  # every kind with a provider is one
@@ -387,7 +456,7 @@ class Apply:
         """Evaluate an instance anew, now that what it reads is there; what was planned must still hold."""
         change, address = step.change, step.address
         planned = dict(change.after or {})
-        declaration = self.config.resources.get(address.block)
+        declaration = self.config.declaration(address)
         context = self.folded.contexts.get(address)
         if declaration is None or context is None:
             return planned, tuple(sorted(map(str, change.reads))), False
@@ -424,7 +493,7 @@ class Apply:
         self, kind: Kind, declaration: Declaration, context: InstanceScope, address: Address, change: Change
     ) -> dict[str, Value]:
         diagnostics = Diagnostics()
-        self.folded.scope.forget_unknown_locals()
+        self.folded.scope.forget_unknown()
         desired = evaluate(declaration, kind.schema, context, address, diagnostics)
         if desired.has_mistakes:
             raise DiagnosticsError(diagnostics.items)
@@ -461,9 +530,9 @@ class Apply:
         address = step.address
         entry = self.folded.scope.published.get(address.block)
         shown = entry.instances.get(address.key) if entry is not None else None
-        if step.verb is Verb.DESTROY or shown is None:
+        if step.verb in (Verb.DESTROY, Verb.FORGET) or shown is None:
             return
-        declaration = self.config.resources.get(address.block)
+        declaration = self.config.declaration(address)
         if declaration is not None and declaration.lifecycle.postconditions:
             diagnostics = Diagnostics()
             context = self.folded.contexts[address].with_names({"self": Object(shown)})
@@ -515,7 +584,7 @@ class Apply:
         """Evaluate the outputs over what is there now, and store them."""
         stored = dict(self.facts.prior_outputs)
         diagnostics = Diagnostics()
-        self.folded.scope.forget_unknown_locals()
+        self.folded.scope.forget_unknown()
         for name, planned in self.folded.plan.outputs.items():
             if planned.action is Action.DELETE:
                 stored.pop(name, None)
@@ -529,6 +598,14 @@ class Apply:
             stored[name] = store_output(value, self.facts.salt, sensitive=block.sensitive)
         if stored != dict(self.facts.prior_outputs):
             await self.committer.commit(PutOutputs(self.facts.workspace, stored))
+
+    def _check_blocks(self) -> None:
+        if self.folded.plan.mode is Mode.DESTROY or self._result.interrupted:
+            return
+        diagnostics = Diagnostics()
+        check_all(self.folded.scope, diagnostics)
+        told = set(self.folded.diagnostics.items)
+        self._result.warnings = [item for item in diagnostics if item not in told]
 
 
 def _is_decided(kind: Kind, declaration: Declaration, name: str) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 
 from brevplan.contract.model import Instance
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, Target
 from brevplan.engine.change import Change, Mode
 from brevplan.engine.config import Config, Declaration
 from brevplan.engine.expand import expand
-from brevplan.engine.identity import address_digest
+from brevplan.engine.imports import Imports
 from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome, Schema
-from brevplan.engine.observed import Facts, Orphan, Present
+from brevplan.engine.observed import Facts, Orphan, Present, Wanted
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.secrets import holds_digest, mark_like, unseal
@@ -29,8 +29,8 @@ class Options:
     """What the command line asks of a plan."""
 
     mode: Mode = Mode.NORMAL
-    targets: tuple[Address, ...] = ()
-    excludes: tuple[Address, ...] = ()
+    targets: tuple[Target, ...] = ()
+    excludes: tuple[Target, ...] = ()
     replaced: tuple[Address, ...] = ()
     reaped: frozenset[str] = frozenset()
     allow_no_stock: bool = False
@@ -62,6 +62,7 @@ class Bench:
         self.diagnostics = Diagnostics()
         self.changes: dict[Address, Change] = {}
         self.drift: list[Change] = []
+        self.imports = Imports()
         self.needs: set[str] = set()
         """Accounts whose catalogue is needed before the fold can be finished."""
         self.protected: set[Address] = set()
@@ -75,6 +76,10 @@ class Bench:
         self._orphans: list[Orphan] | None = None
         self._reaped: list[Orphan] = []
         self._told: set[tuple[str, str, str]] = set()
+
+    def failed_blocks(self) -> frozenset[Address]:
+        """Give the blocks that could not be evaluated."""
+        return frozenset(block for block, entry in self.scope.published.items() if entry.failed)
 
     def ability(self, alias: str) -> Ability | None:
         """Say what is known of a provider; None for kinds without one."""
@@ -110,7 +115,16 @@ class Bench:
             "cloud_id": machine.cloud_id if machine is not None else (record.cloud_id if record is not None else ""),
             "ref_id": machine.ref_id if machine is not None else (record.ref_id if record is not None else ""),
             "imports": machine.cloud_id if record is None and machine is not None else "",
+            "asked": record is None and machine is not None and self._is_asked(machine),
         }
+
+    def _is_asked(self, machine: Instance) -> bool:
+        return any(item.cloud_id == machine.cloud_id for item in self.imports.wanted.values())
+
+    def wanted(self, address: Address, alias: str) -> Wanted | None:
+        """Say which machine an `import` block names for an address."""
+        found = self.imports.wanted.get(address)
+        return Wanted(found.cloud_id, found.provider or alias) if found is not None else None
 
     def report(
         self,
@@ -213,15 +227,23 @@ class Bench:
     def _claims(self, address: Address) -> list[Instance]:
         if address in self.facts.records:
             return []
-        return [machine for _, machine in self.facts.marked(address_digest(self.facts.workspace, address))]
+        return [machine for _, machine in self.facts.marked(address)]
 
     def _declared(self) -> Iterator[Address]:
+        """Give the addresses that are declared, as far as that can be told before everything is planned."""
         quiet = Diagnostics()
-        for block, declaration in self.config.resources.items():
-            if not block.is_data and self.inputs.kinds[block.kind].needs_provider:
-                expansion = expand(declaration, self.scope, quiet)
-                for key, _ in expansion.instances if expansion is not None else ():
-                    yield block.instance(key)
+        pending = [self.scope]
+        while pending:
+            scope = pending.pop()
+            for block, declaration in scope.config.resources.items():
+                if not block.is_data and self.inputs.kinds[block.kind].needs_provider:
+                    expansion = expand(declaration, scope, quiet)
+                    for key, _ in expansion.instances if expansion is not None else ():
+                        yield block.instance(key).inside(scope.path)
+            for name, call in scope.config.calls.items():
+                known = scope.board.calls.get((scope.path, name)) or expand(call, scope, quiet)
+                if known is not None:
+                    pending.extend(scope.children(name, known))
 
 
 def _nothing(schema: Schema) -> dict[str, Value]:

@@ -27,6 +27,8 @@ class Action(StrEnum):
     REPLACE = "replace"
     """Destroyed first, then created."""
     REPLACE_CREATE_FIRST = "replace-create-first"
+    FORGET = "forget"
+    """Let go: the machine stays, and is no longer ours."""
 
 
 class Power(StrEnum):
@@ -45,6 +47,7 @@ class Reason(StrEnum):
     COUNT_INDEX = "delete_because_count_index"
     EACH_KEY = "delete_because_each_key"
     WRONG_REPETITION = "delete_because_wrong_repetition"
+    NO_MODULE = "delete_because_no_module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ class Change:
     price_before: Decimal | None = Decimal(0)
     price_after: Decimal | None = Decimal(0)
     """USD per hour; None when it is not known."""
+    moved_from: Address | None = None
+    """What the address was called when it was recorded."""
+    asked: bool = False
+    """With `imports`: an `import` block names the machine."""
 
     @property
     def made_at(self) -> str:
@@ -119,7 +126,7 @@ class Change:
 
     @property
     def is_noop(self) -> bool:
-        return self.action is Action.NOOP and not self.imports
+        return self.action is Action.NOOP and not self.imports and self.moved_from is None
 
 
 POWER_ATTRIBUTES: Final = frozenset({"power_state", "status", "public_ip", "private_ip", "hostname"})
@@ -226,16 +233,17 @@ class Plan:
 
 def count(changes: list[Change]) -> Counts:
     """Count changes as the plan's last line does: a replace is one add and one destroy."""
-    imports = add = changed = destroy = start = stop = 0
+    imports = add = changed = destroy = start = stop = forget = 0
     for change in changes:
         imports += bool(change.imports)
         add += change.creates
         destroy += change.destroys
+        forget += change.action is Action.FORGET
         if change.action is Action.UPDATE:
             start += change.power is Power.START
             stop += change.power is Power.STOP
             changed += not change.is_only_power
-    return Counts(imports, add, changed, destroy, start, stop)
+    return Counts(imports, add, changed, destroy, start, stop, forget)
 
 
 @lru_cache(maxsize=1024, typed=True)

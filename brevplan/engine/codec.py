@@ -118,6 +118,8 @@ def encode_change(change: Change) -> dict[str, Any]:
         "reads": sorted(map(str, change.reads)),
         "price_before": _price(change.price_before),
         "price_after": _price(change.price_after),
+        "moved_from": str(change.moved_from) if change.moved_from is not None else "",
+        "asked": change.asked,
     }
 
 
@@ -149,6 +151,8 @@ def decode_change(data: Mapping[str, Any]) -> Change:
         frozenset(map(Address.parse, data["reads"])),
         _read_price(data["price_before"]),
         _read_price(data["price_after"]),
+        Address.parse(data["moved_from"]) if data["moved_from"] else None,
+        data["asked"],
     )
 
 

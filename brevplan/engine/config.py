@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from brevplan.diagnostics import Source, Span
-from brevplan.engine.address import Address
+from brevplan.diagnostics import Span
+from brevplan.engine.address import Address, Target
 from brevplan.engine.kind import BlockSpec
 from brevplan.lang.prepared import Prepared, Reference
 from brevplan.lang.types import Type
@@ -59,6 +59,7 @@ class VariableBlock:
     default: Value
     has_default: bool
     sensitive: bool
+    ephemeral: bool
     nullable: bool
     description: str
     validations: tuple[Condition, ...]
@@ -71,6 +72,7 @@ class OutputBlock:
     value: Prepared
     description: str
     sensitive: bool
+    ephemeral: bool
     depends_on: tuple[Reference, ...]
     preconditions: tuple[Condition, ...]
     span: Span
@@ -120,6 +122,8 @@ class Declaration:
     """Something in the block depends on `each` or `count`; else one evaluation serves all instances."""
     varying: tuple[str, ...] = ()
     """The arguments that do, as written."""
+    check: str = ""
+    """The `check` block that a data source stands in; nothing else may refer to it, and its failure is a warning."""
 
     def span_of(self, attribute: str) -> Span:
         """Give the place of an argument, or of the nth block of a name written `ingress[1]`; else of the block."""
@@ -144,56 +148,120 @@ class Declaration:
             if single is not None:
                 yield single
         yield from life.replace_triggered_by
-        for rule in (*life.preconditions, *life.postconditions):
-            yield rule.condition
-            yield rule.message
+        yield from of_rules((*life.preconditions, *life.postconditions))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """`module "name" { source = … }`: another folder's declarations, with inputs of its own."""
+
+    name: str
+    source: str
+    inputs: Mapping[str, Prepared]
+    span: Span
+    count: Prepared | None = None
+    for_each: Prepared | None = None
+    depends_on: tuple[Reference, ...] = ()
+    providers: Mapping[str, ProviderRef] = field(default_factory=dict)
+    """Provider keys as the module calls them, with what they are called here."""
+    source_span: Span | None = None
+    argument_spans: Mapping[str, Span] = field(default_factory=dict)
+
+    def prepared(self) -> Iterator[Prepared]:
+        """Give every expression of the block."""
+        yield from self.inputs.values()
+        for single in (self.count, self.for_each):
+            if single is not None:
+                yield single
+
+
+@dataclass(frozen=True, slots=True)
+class MovedBlock:
+    """`moved { from = …  to = … }`, in the words of the module that holds it."""
+
+    source: Target
+    target: Target
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBlock:
+    """`import { to = instance.a  id = "…" }`; `key` is the index of `to` where it is not written out."""
+
+    to: Address
+    key: Prepared | None
+    cloud_id: Prepared
+    for_each: Prepared | None
+    provider: ProviderRef | None
+    span: Span
+
+    def prepared(self) -> Iterator[Prepared]:
+        for single in (self.key, self.cloud_id, self.for_each):
+            if single is not None:
+                yield single
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedBlock:
+    """`removed { from = … }`: the block is gone; without `destroys`, its machines are let go and stay."""
+
+    source: Target
+    destroys: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBlock:
+    """`check "name" { assert { … } }`: what should hold; if it does not, a warning says so."""
+
+    name: str
+    asserts: tuple[Condition, ...]
+    span: Span
 
 
 @dataclass(slots=True)
 class Config:
+    """One module: what its folder declares, and below `children` the modules that it calls."""
+
     settings: Settings = field(default_factory=Settings)
     providers: dict[str, ProviderBlock] = field(default_factory=dict)
     variables: dict[str, VariableBlock] = field(default_factory=dict)
     locals: dict[str, Prepared] = field(default_factory=dict)
     resources: dict[Address, Declaration] = field(default_factory=dict)
     outputs: dict[str, OutputBlock] = field(default_factory=dict)
-    sources: list[Source] = field(default_factory=list)
+    calls: dict[str, ModuleCall] = field(default_factory=dict)
+    children: dict[str, Config] = field(default_factory=dict)
+    """The modules that were found and read, by the name of their call."""
+    moved: list[MovedBlock] = field(default_factory=list)
+    imports: list[ImportBlock] = field(default_factory=list)
+    removed: list[RemovedBlock] = field(default_factory=list)
+    checks: dict[str, CheckBlock] = field(default_factory=dict)
+    directory: str = "."
+    """The folder as `path.module` gives it."""
 
-    def expressions(self) -> Iterator[tuple[Prepared, Declaration | None]]:
-        for provider in self.providers.values():
-            for prepared in provider.arguments.values():
-                yield prepared, None
-        for local in self.locals.values():
-            yield local, None
-        for declaration in self.resources.values():
-            for prepared in declaration.prepared():
-                yield prepared, declaration
-        for output in self.outputs.values():
-            yield output.value, None
-            for rule in output.preconditions:
-                yield rule.condition, None
-                yield rule.message, None
-        for variable in self.variables.values():
-            for rule in variable.validations:
-                yield rule.condition, None
-                yield rule.message, None
+    def at(self, names: tuple[str, ...]) -> Config | None:
+        """Find the module that calls of these names lead to."""
+        found: Config | None = self
+        for name in names:
+            found = found.children.get(name) if found is not None else None
+        return found
+
+    def declaration(self, address: Address) -> Declaration | None:
+        """Find the block of an instance, wherever it stands."""
+        if not address.module:
+            return self.resources.get(address.block)
+        module = self.at(tuple(name for name, _ in address.module))
+        return module.resources.get(address.declared) if module is not None else None
+
+    def modules(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Config]]:
+        """Give this module and all below it, with the names of the calls that lead to each."""
+        yield path, self
+        for name, child in self.children.items():
+            yield from child.modules((*path, name))
 
 
-def blocks_read(config: Config, declaration: Declaration, kinds: Iterable[str]) -> set[Address]:
-    """Give the blocks that a block refers to, directly or through locals; itself too when it does that."""
-    references = [reference for prepared in declaration.prepared() for reference in prepared.references]
-    return _blocks_of(config, [*references, *declaration.depends_on], frozenset(kinds), set())
-
-
-def _blocks_of(config: Config, references: list[Reference], kinds: frozenset[str], seen: set[str]) -> set[Address]:
-    found: set[Address] = set()
-    for reference in references:
-        names = [step for step in reference.steps[:2] if isinstance(step, str)]
-        if reference.root == "local" and names and names[0] in config.locals and names[0] not in seen:
-            seen.add(names[0])
-            found |= _blocks_of(config, list(config.locals[names[0]].references), kinds, seen)
-        elif reference.root == "data" and len(names) == 2:
-            found.add(Address(names[0], names[1], None, True))
-        elif reference.root in kinds and names:
-            found.add(Address(reference.root, names[0]))
-    return found & config.resources.keys()
+def of_rules(rules: tuple[Condition, ...]) -> Iterator[Prepared]:
+    """Give the expressions of conditions."""
+    for rule in rules:
+        yield rule.condition
+        yield rule.message

@@ -12,7 +12,7 @@ from brevplan.engine.kind import AttributeSpec, Schema
 from brevplan.engine.scope import InstanceScope, ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.operators import OperationError, to_bool
-from brevplan.lang.prepared import EvaluationError, Prepared, Reference
+from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import (
     Mapping_,
@@ -77,8 +77,7 @@ def evaluate(
                 good = good and right
         if declaration.blocks or known.template is None:
             good = _all_blocks(declaration, schema, scope, address, diagnostics, attributes) and good
-        for reference in declaration.depends_on:
-            _depend(reference, scope)
+        _await_declared(declaration, scope.module)
     secret = (*known.secret_names, *(name for name in pending if has_secret(attributes.get(name))))
     if not reads - known.reads:
         return Desired(attributes, known.reads, not good, secret, known.recorded_reads)
@@ -139,16 +138,26 @@ def _all_blocks(
     for name, spec in schema.blocks.items():
         mine = [block for block in declaration.blocks if block.spec.name == name]
         items, right = _blocks(mine, scope, address, diagnostics)
+        if spec.single and len(items) > 1:
+            diagnostics.error(
+                "Duplicate block", f'At most one "{name}" block is allowed, and there would be {len(items)}.',
+                mine[0].span, address=str(address),
+            )  # fmt: skip
+            right = False
         good = good and right
         attributes[name] = (items.items[0] if len(items) else None) if spec.single else items
     return good
 
 
-def _depend(reference: Reference, scope: InstanceScope) -> None:
-    try:
-        scope.resolve(reference.root, reference.steps, reference.span)
-    except EvaluationError:
-        scope.module.reads.add(Address(reference.root, str(reference.steps[0])))
+def _await_declared(declaration: Declaration, module: ModuleScope) -> None:
+    """Record what `depends_on` names: of the block, and of the calls of the modules around it."""
+    for reference in declaration.depends_on:
+        module.await_reference(reference)
+    while module.outer is not None and module.call is not None:
+        outer = module.outer.module
+        for reference in module.call.depends_on:
+            outer.await_reference(reference)
+        module = outer
 
 
 def _argument(

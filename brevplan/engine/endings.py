@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from brevplan.contract.model import Instance
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, ModulePath
 from brevplan.engine.bench import Bench
 from brevplan.engine.change import Action, Change, Mode, Reason, decimal_price
 from brevplan.engine.expand import mode_of
 from brevplan.engine.kind import Kind
-from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, sight
+from brevplan.engine.moves import Removals
+from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, address_in, sight
 from brevplan.engine.ports import Record, Role
+from brevplan.engine.scope import ModuleScope
 
 
 def propose_end(
@@ -71,11 +73,15 @@ def _left(bench: Bench, kind: Kind, address: Address, record: Record | None, ali
 
 def propose_undeclared(bench: Bench) -> Iterator[Record]:
     """Plan the end of what is recorded and no longer declared; give the rows that only need forgetting."""
-    failed = {block for block, entry in bench.scope.published.items() if entry.failed}
+    failed = bench.failed_blocks()
+    removals = Removals(bench.config)
     left = [item for item in bench.facts.records.items() if item[0] not in bench.changes]
     for address, record in sorted(left, key=lambda item: item[0]):
         kind = bench.inputs.kinds.get(address.kind)
-        if kind is None or address.block in failed:
+        if kind is None or address.block in failed or not _is_certain(bench.scope, address.module):
+            continue
+        if removals.forgets(address):
+            bench.changes[address] = _let_go(bench, kind, record)
             continue
         sighting = sight(bench.facts, address, record.alias) if kind.needs_provider else Present(record, None)
         reason = Reason.NONE if bench.options.mode is Mode.DESTROY else _reason(bench, address)
@@ -86,8 +92,41 @@ def propose_undeclared(bench: Bench) -> Iterator[Record]:
             bench.changes[address] = change
 
 
+def _is_certain(scope: ModuleScope, path: ModulePath) -> bool:
+    """Tell whether it is known how often the modules on a path are called: one with a mistake declares anything."""
+    for depth, (name, _) in enumerate(path):
+        outer = scope.board.modules.get(path[:depth])
+        if outer is None:
+            return True  # an outer module is not called any more
+        if name in outer.config.calls and (path[:depth], name) not in scope.board.calls:
+            return False
+    return True
+
+
+def _let_go(bench: Bench, kind: Kind, record: Record) -> Change:
+    """Plan to forget what a `removed` block gives up; whether it still is there does not matter."""
+    current = bench.current(kind, record, None, record.alias)
+    view = bench.facts.view_of(record)
+    alias = view.alias if view is not None else record.alias
+    return Change(
+        record.address,
+        Action.FORGET,
+        current,
+        None,
+        alias=alias,
+        account=bench.account(alias),
+        record_key=record.key,
+        record_version=record.version,
+        cloud_id=record.cloud_id,
+        ref_id=record.ref_id,
+        price_before=decimal_price(kind.hourly_price(current)),
+    )
+
+
 def _reason(bench: Bench, address: Address) -> Reason:
-    declaration = bench.config.resources.get(address.block)
+    if address.module not in bench.scope.board.modules:
+        return Reason.NO_MODULE
+    declaration = bench.config.declaration(address)
     if declaration is None:
         return Reason.NO_RESOURCE_CONFIG
     mode = mode_of(declaration)
@@ -166,6 +205,6 @@ def recorded_reads(record: Record | None) -> frozenset[Address]:
 def _tagged_address(machine: Instance) -> Address:
     """Read the address beside an orphan's mark; one that has none is called by its name."""
     try:
-        return Address.parse(machine.address.split("/", 1)[-1])
+        return Address.parse(address_in(machine.address))
     except ValueError:
         return Address("instance", machine.name or "unknown")

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.address import InstanceKey
-from brevplan.engine.config import Declaration
-from brevplan.engine.scope import ModuleScope
+from brevplan.engine.scope import Expansion, ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.types import NUMBER, friendly
 from brevplan.lang.values import Mapping_, Secret, Sequence_, Set, Unknown, Value, type_of
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """The keys of a block with `each.value` for each; `mode` is "single", "count" or "for_each"."""
+class Repeatable(Protocol):
+    """A block that can have `count` or `for_each`."""
 
-    mode: str
-    instances: tuple[tuple[InstanceKey, Value], ...]
+    @property
+    def count(self) -> Prepared | None: ...
+
+    @property
+    def for_each(self) -> Prepared | None: ...
 
 
-def mode_of(declaration: Declaration) -> str:
+def mode_of(declaration: Repeatable) -> str:
     if declaration.count is not None:
         return "count"
     return "for_each" if declaration.for_each is not None else "single"
 
 
 def expand(
-    declaration: Declaration, scope: ModuleScope, diagnostics: Diagnostics, *, offline: bool = False
+    declaration: Repeatable, scope: ModuleScope, diagnostics: Diagnostics, *, offline: bool = False
 ) -> Expansion | None:
     """Give the instances of a block, or None after reporting why there are none to give.
 

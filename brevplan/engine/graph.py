@@ -26,6 +26,8 @@ class Verb(StrEnum):
     STOP = "stop"
     DESTROY = "destroy"
     ADOPT = "adopt"
+    MOVE = "move"
+    FORGET = "forget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ def verb_of(change: Change) -> Verb:
     if change.is_only_power and change.power is not None:
         return Verb(change.power.value)
     if change.action is Action.NOOP:
-        return Verb.ADOPT
+        return Verb.ADOPT if change.imports else Verb.MOVE
+    if change.action is Action.FORGET:
+        return Verb.FORGET
     return Verb.UPDATE
 
 

@@ -85,6 +85,11 @@ class Schema:
     def argument_names(self) -> list[str]:
         return [name for name, spec in self.attributes.items() if spec.configurable]
 
+    def is_argument(self, name: str) -> bool:
+        """Tell whether the configuration may set an attribute of this name."""
+        spec = self.attributes.get(name)
+        return spec is not None and spec.configurable
+
 
 Attributes = Mapping[str, Value]
 """The attributes of one resource instance. A nested block that may repeat is a `Tuple` of `Object`s."""
@@ -191,6 +196,10 @@ class Kind(Protocol):
 
     def hourly_price(self, attributes: Attributes) -> Value:
         """Give USD per hour as things stand in these attributes (0 when stopped), null when it is not known."""
+        ...
+
+    def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+        """Give recorded attributes with the addresses in them called by their new names."""
         ...
 
 

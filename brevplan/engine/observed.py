@@ -5,7 +5,7 @@ An address is *sighted* in this order: by its recorded cloud id, by an open inte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brevplan.contract.client import Traits
@@ -71,11 +71,23 @@ Sighting = Absent | Present | Unverified | Ambiguous
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A machine that is to be taken in, by its cloud id."""
+
+    cloud_id: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
 class Orphan:
     """A machine that is ours, neither recorded nor declared."""
 
     alias: str
     instance: Instance
+
+
+def _no_former(address: Address) -> Sequence[Address]:
+    return ()
 
 
 @dataclass(slots=True)
@@ -99,6 +111,12 @@ class Facts:
     locked_by: str = ""
     """Who is applying right now, when that is not us: open intents are then theirs."""
     refreshed: bool = True
+    moved: Mapping[Address, Address] = field(default_factory=dict)
+    """Recorded addresses that are new, each with what it was before."""
+    rewritten: Sequence[tuple[str, Record]] = ()
+    """Rows that moves have changed, each with the key under which it is stored."""
+    former: Callable[[Address], Sequence[Address]] = _no_former
+    """What an address may have been called when its machine was made."""
     _marked: dict[str, list[tuple[str, Instance]]] | None = None
     _open: dict[Address, list[Intent]] | None = None
 
@@ -118,18 +136,34 @@ class Facts:
                 return view
         return self.views.get(record.alias)
 
-    def marked(self, digest: str) -> list[tuple[str, Instance]]:
-        """Give the living machines of this project whose mark has this digest, with their aliases."""
+    def marked(self, address: Address) -> list[tuple[str, Instance]]:
+        """Give the living, unrecorded machines whose mark is of this address, or of what it was called before."""
+        found = list(self._of_digest(address_digest(self.workspace, address)))
+        for old in self.former(address) if self._marked else ():
+            found += self._of_digest(address_digest(self.workspace, old))
+        return found
+
+    def _of_digest(self, digest: str) -> list[tuple[str, Instance]]:
         if self._marked is None:
             self._marked = {}
             mine = cred_ref_id(self.project)
             known = self.known_ids()
             for alias, machine in self._all_machines():
                 if machine.cloud_cred_ref_id == mine and machine.cloud_id not in known:
-                    found = ref_digest(machine.ref_id)
+                    found = self._digest_of(machine)
                     if found is not None:
                         self._marked.setdefault(found, []).append((alias, machine))
         return self._marked.get(digest, [])
+
+    def _digest_of(self, machine: Instance) -> str | None:
+        """Read the address out of a mark; what was moved since then bears its new name beside it."""
+        digest = ref_digest(machine.ref_id)
+        if digest is not None and machine.address and _workspace_of(machine.address) == self.workspace:
+            try:
+                return address_digest(self.workspace, Address.parse(address_in(machine.address)))
+            except ValueError:
+                return digest
+        return digest
 
     def _all_machines(self) -> Iterable[tuple[str, Instance]]:
         seen: set[str] = set()
@@ -179,13 +213,23 @@ class Facts:
             if machine.ref_id in retired and machine.cloud_id not in known
         ]
 
+    def owner_of(self, cloud_id: str, account: str) -> Address | None:
+        """Find the address under which a machine of an account is recorded."""
+        for record in (*self.records.values(), *self.deposed):
+            if (record.cloud_id, record.account) == (cloud_id, account):
+                return record.address
+        return None
+
     def known_ids(self) -> frozenset[str]:
         """Give the cloud ids that are recorded, in any workspace and role."""
         return frozenset(record.cloud_id for record in (*self.records.values(), *self.deposed)) | self.foreign_ids
 
 
-def sight(facts: Facts, address: Address, alias: str = "") -> Sighting:
-    """Say what is at an address, and how sure that is. `alias` is the provider that a new machine would go to."""
+def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None = None) -> Sighting:
+    """Say what is at an address, and how sure that is.
+
+    `alias` is the provider that a new machine would go to, `wanted` the machine that an `import` block names for it.
+    """
     record = facts.records.get(address)
     if record is not None:
         return _sight_record(facts, record)
@@ -193,6 +237,8 @@ def sight(facts: Facts, address: Address, alias: str = "") -> Sighting:
         found = _sight_intent(facts, intent)
         if found is not None:
             return found
+    if wanted is not None:
+        return _sight_wanted(facts, wanted)
     return _sight_mark(facts, address, alias)
 
 
@@ -228,8 +274,18 @@ def _sight_intent(facts: Facts, intent: Intent) -> Sighting | None:
     return None
 
 
+def _sight_wanted(facts: Facts, wanted: Wanted) -> Sighting:
+    view = facts.views.get(wanted.alias)
+    if view is None or view.unverified:
+        return Unverified(view.unverified if view is not None else f'there is no provider "{wanted.alias}"')
+    machine = view.machines.get(wanted.cloud_id)
+    if machine is None or machine.status in DEAD:
+        return Absent()
+    return Present(None, machine, view.alias)
+
+
 def _sight_mark(facts: Facts, address: Address, alias: str) -> Sighting:
-    found = facts.marked(address_digest(facts.workspace, address))
+    found = facts.marked(address)
     if len(found) == 1:
         where, machine = found[0]
         if facts.locked_by:
@@ -245,6 +301,11 @@ def _sight_mark(facts: Facts, address: Address, alias: str) -> Sighting:
 
 def _workspace_of(tag: str) -> str:
     return tag.split("/", 1)[0] if "/" in tag.split("[", 1)[0] else "default"
+
+
+def address_in(tag: str) -> str:
+    """Give the address part of what is written beside a mark."""
+    return tag.split("/", 1)[1] if "/" in tag.split("[", 1)[0] else tag
 
 
 def living(records: Sequence[Record]) -> dict[Address, Record]:

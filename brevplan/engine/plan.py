@@ -9,22 +9,26 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from decimal import Decimal
-from graphlib import CycleError, TopologicalSorter
 
-from brevplan.diagnostics import Diagnostics
+from brevplan.diagnostics import Diagnostics, as_warning
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Bench, Inputs
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, Plan
-from brevplan.engine.config import Config, Declaration, blocks_read
-from brevplan.engine.desired import Desired, Shared, evaluate
+from brevplan.engine.checks import check_all
+from brevplan.engine.config import Config, Declaration
+from brevplan.engine.dependencies import Dependencies, Node, Sort
+from brevplan.engine.desired import Desired, Shared, check_rules, evaluate
 from brevplan.engine.endings import propose_leftovers, propose_undeclared
 from brevplan.engine.expand import expand, mode_of
+from brevplan.engine.imports import read_imports
 from brevplan.engine.kind import Kind, NeedsCatalogue
+from brevplan.engine.moves import Moves, check_removals, still_declared
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.outputs import plan_outputs
 from brevplan.engine.ports import Record
 from brevplan.engine.proposal import Subject, propose
-from brevplan.engine.scope import Context, InstanceScope, ModuleScope, repetition_names
+from brevplan.engine.provider_choice import ProviderChoice
+from brevplan.engine.scope import Context, Expansion, InstanceScope, ModuleScope, repetition_names
 from brevplan.engine.sift import sift
 
 
@@ -51,7 +55,8 @@ class Folded:
 
 def fold(config: Config, inputs: Inputs, facts: Facts) -> Folded | Needs:
     """Plan the whole configuration, then leave out what the options leave out."""
-    scope = ModuleScope(config, inputs.variables, inputs.environment, Context(facts.workspace, facts.project))
+    context = Context(facts.workspace, facts.project)
+    scope = ModuleScope.of_root(config, inputs.variables, inputs.environment, context)
     return _Fold(Bench(config, inputs, facts, scope)).run()
 
 
@@ -60,26 +65,24 @@ class _Fold:
         self.bench = bench
         self.config, self.scope, self.diagnostics = bench.config, bench.scope, bench.diagnostics
         self.options = bench.options
+        self.providers = ProviderChoice(bench.config)
         self.contexts: dict[Address, InstanceScope] = {}
 
     def run(self) -> Folded | Needs:
         bench = self.bench
-        for address in self.ordered():
-            declaration = self.config.resources[address]
-            if address.is_data:
-                self.data(declaration)
-            else:
-                self.block(declaration)
-            if bench.needs and not self.options.offline:
-                # the rest would only ask for more of the same: every account's catalogue is read at once
-                return Needs(frozenset(bench.facts.views))
-        for name in self.config.locals:
-            self.scope.check_local(name, self.diagnostics)
+        bench.imports = read_imports(self.scope, self.diagnostics)
+        check_removals(self.config, self.diagnostics)
+        if not self.declarations():
+            # the rest would only ask for more of the same: every account's catalogue is read at once
+            return Needs(frozenset(bench.facts.views))
+        self.check_moves_and_imports()
         extra, cleanups = self.endings()
         self.spread_create_first()
         self.recover_recorded_only()
         changes = sift([*bench.changes.values(), *extra], self.options)
         outputs = plan_outputs(self.config, self.scope, bench.facts, self.options.mode, changes, self.diagnostics)
+        if self.options.mode is not Mode.DESTROY and not self.options.offline:
+            check_all(self.scope, self.diagnostics)
         plan = Plan(
             self.options.mode,
             bench.facts.workspace,
@@ -87,52 +90,123 @@ class _Fold:
             changes,
             outputs,
             total_cost(changes),
-            bench.drift,
+            sorted(bench.drift, key=lambda change: change.address),
             self.orphans(),
         )
         return Folded(plan, self.scope, self.diagnostics, self.contexts, cleanups, self.books(changes))
 
-    def ordered(self) -> list[Address]:
-        """Give the blocks so that each comes after what it refers to; report cycles with their places."""
-        needs: dict[Address, set[Address]] = {}
-        for address, declaration in self.config.resources.items():
-            needs[address] = blocks_read(self.config, declaration, self.bench.inputs.kinds)
-            if address in needs[address]:
-                self.diagnostics.error(
-                    "Self-reference",
-                    f"{address} refers to itself.",
-                    declaration.span,
-                    hint='Inside of a postcondition, write "self".',
-                )
-                needs[address].discard(address)
-        try:
-            return list(TopologicalSorter({k: sorted(v) for k, v in sorted(needs.items())}).static_order())
-        except CycleError as problem:
-            members: list[Address] = problem.args[1]
-            path = " → ".join(str(member) for member in reversed(members))
-            for member in sorted(set(members)):
-                self.diagnostics.error("Cycle", f"These need each other: {path}.", self.config.resources[member].span)
-            return []
+    # everything that is declared, in order
+
+    def declarations(self) -> bool:
+        """Plan every declaration after what it needs; False when something must be read at a cloud first."""
+        dependencies = Dependencies(self.config, self.bench.inputs.kinds)
+        order, cyclic = dependencies.ordered(self.diagnostics)
+        late: set[Node] = set()
+        """What cannot be known before something is planned."""
+        for node in order:
+            needs = dependencies.needs[node]
+            if node.sort in (Sort.RESOURCE, Sort.MODULE) or any(need in late for need in needs):
+                late.add(node)
+            if node in cyclic:
+                self.give_up(node)
+            elif node.path or node.sort is not Sort.RULES or node in late:
+                self.declaration(node)
+            if self.bench.needs and not self.options.offline:
+                return False
+        return True
+
+    def declaration(self, node: Node) -> None:
+        scopes = self.scope.board.instances(node.path)
+        match node:
+            case Node(sort=Sort.RESOURCE, name=Address() as address):
+                self.resource(node.path, scopes, address)
+            case Node(sort=Sort.MODULE, name=str() as name):
+                for scope in scopes:
+                    self.module(scope, name)
+            case Node(sort=Sort.RULES, name=str() as name):
+                for scope in scopes:
+                    self.rules(scope, name)
+            case Node(sort=Sort.LOCAL, name=str() as name):
+                for scope in scopes:
+                    scope.check(("local", name), self.diagnostics)
+            case Node(sort=Sort.VARIABLE | Sort.OUTPUT, name=str() as name) if node.path:
+                for scope in scopes:
+                    self.interface(scope, node.sort, name)
+
+    def give_up(self, node: Node) -> None:
+        """Let readers of a value in a cycle have an unknown."""
+        for scope in self.scope.board.instances(node.path):
+            if isinstance(node.name, Address):
+                declaration = scope.config.resources[node.name]
+                self.fail(scope, declaration)
+            else:
+                scope.fail((node.sort.value, node.name))
+
+    def module(self, scope: ModuleScope, name: str) -> None:
+        """Find out how often a module is called."""
+        expansion = expand(scope.config.calls[name], scope, self.diagnostics, offline=self.options.offline)
+        if expansion is not None:
+            scope.open_module(name, expansion)
+
+    def rules(self, scope: ModuleScope, name: str) -> None:
+        variable = scope.config.variables[name]
+        check_rules(variable.validations, scope, f'Validation of variable "{name}"', scope.text, self.diagnostics)
+
+    def interface(self, scope: ModuleScope, sort: Sort, name: str) -> None:
+        """Evaluate a variable or an output of a called module."""
+        if sort is Sort.OUTPUT:
+            output = scope.config.outputs[name]
+            check_rules(output.preconditions, scope, "Precondition", f"{scope.text}.{name}", self.diagnostics)
+        scope.check((sort.value, name), self.diagnostics)
+
+    def resource(self, path: tuple[str, ...], scopes: list[ModuleScope], address: Address) -> None:
+        """Plan all instances of one block, in all instances of its module."""
+        module = self.config.at(path)
+        assert module is not None
+        declaration = module.resources[address]
+        needs_provider = address.is_data or self.bench.inputs.kinds[address.kind].needs_provider
+        alias = self.alias(path, declaration) if needs_provider else ""
+        for scope in scopes:
+            if alias is None:
+                self.fail(scope, declaration)
+            elif address.is_data:
+                self.data(scope, declaration, alias)
+            else:
+                self.block(scope, declaration, alias)
+
+    def fail(self, scope: ModuleScope, declaration: Declaration) -> None:
+        block = declaration.address.inside(scope.path)
+        if block.is_data:
+            scope.fail_block(block)
+        else:
+            schema = self.bench.inputs.kinds[block.kind].schema
+            scope.fail_block(block, mode_of(declaration), schema.stored_names)
 
     # data sources
 
-    def data(self, declaration: Declaration) -> None:
-        expansion = expand(declaration, self.scope, self.diagnostics, offline=self.options.offline)
+    def data(self, scope: ModuleScope, declaration: Declaration, alias: str) -> None:
+        found = Diagnostics()
+        expansion = expand(declaration, scope, found, offline=self.options.offline)
+        block = declaration.address.inside(scope.path)
         if expansion is None:
-            self.scope.fail_block(declaration.address)
-            return
-        self.scope.open_block(declaration.address, expansion.mode)
-        for key, each in expansion.instances:
-            context = InstanceScope(self.scope, repetition_names(key, each))
-            if not self.read_data(declaration, expansion.mode, declaration.address.instance(key), context):
-                self.scope.fail_block(declaration.address)
+            self.fail(scope, declaration)
+        else:
+            scope.open_block(block, expansion.mode)
+        for key, each in expansion.instances if expansion is not None else ():
+            context = InstanceScope(scope, repetition_names(key, each))
+            if not self.read_data(declaration, expansion, block.instance(key), context, alias, found):
+                self.fail(scope, declaration)
+        # a check warns, also when it cannot look
+        self.diagnostics.extend(map(as_warning, found) if declaration.check else found)
 
-    def read_data(self, declaration: Declaration, mode: str, address: Address, context: InstanceScope) -> bool:
+    def read_data(
+        self, declaration: Declaration, expansion: Expansion | None, address: Address, context: InstanceScope,
+        alias: str, diagnostics: Diagnostics,
+    ) -> bool:  # fmt: skip
         """Publish one data instance; False when there is nothing to publish, for whatever reason."""
         source = self.bench.inputs.data_kinds[address.kind]
-        desired = evaluate(declaration, source.schema, context, address, self.diagnostics)
-        alias = self.alias(declaration)
-        if desired.has_mistakes or alias is None or self.options.offline:
+        desired = evaluate(declaration, source.schema, context, address, diagnostics)
+        if desired.has_mistakes or expansion is None or self.options.offline:
             return False
         try:
             found = source.read(desired.attributes, alias, self.bench.facts)
@@ -141,29 +215,29 @@ class _Fold:
             return False
         except ValueError as problem:
             text = str(problem) if not desired.secret_names else "Why is not shown, because an argument is sensitive."
-            self.diagnostics.error("Data source cannot be read", text, declaration.span)
+            diagnostics.error("Data source cannot be read", text, declaration.span, address=str(address))
             return False
-        self.scope.publish(address.block, mode, address.key, {**desired.attributes, **found})
+        context.module.publish(address.block, expansion.mode, address.key, {**desired.attributes, **found})
         return True
 
     # resources
 
-    def block(self, declaration: Declaration) -> None:
+    def block(self, scope: ModuleScope, declaration: Declaration, alias: str) -> None:
         kind = self.bench.inputs.kinds[declaration.address.kind]
-        expansion = expand(declaration, self.scope, self.diagnostics, offline=self.options.offline)
-        alias = self.alias(declaration) if kind.needs_provider else ""
-        if expansion is None or alias is None:
-            self.scope.fail_block(declaration.address, mode_of(declaration), kind.schema.stored_names)
+        expansion = expand(declaration, scope, self.diagnostics, offline=self.options.offline)
+        if expansion is None:
+            self.fail(scope, declaration)
             return
-        self.scope.open_block(declaration.address, expansion.mode)
+        block = declaration.address.inside(scope.path)
+        scope.open_block(block, expansion.mode)
         shared: Desired | None = None
         fixed = Shared()
         for key, each in expansion.instances:
-            address = declaration.address.instance(key)
-            context = InstanceScope(self.scope, repetition_names(key, each))
+            address = block.instance(key)
+            context = InstanceScope(scope, repetition_names(key, each))
             desired = shared or self.desired(kind, declaration, address, context, alias, fixed)
             if desired is None:
-                self.scope.fail_block(declaration.address, mode_of(declaration), kind.schema.stored_names)
+                self.fail(scope, declaration)
                 if not declaration.varies:
                     return  # the others would have the same mistakes
                 continue
@@ -173,7 +247,7 @@ class _Fold:
             self.bench.changes[address] = change
             after = change.after if change.after is not None else change.before
             if after is not None:
-                self.scope.publish(declaration.address, expansion.mode, key, after)
+                scope.publish(block, expansion.mode, key, after)
 
     def desired(
         self,
@@ -189,31 +263,28 @@ class _Fold:
         self.bench.report(findings, declaration, address, found.secret_names)
         return found if not (findings or found.has_mistakes) else None
 
-    def alias(self, declaration: Declaration) -> str | None:
+    def alias(self, path: tuple[str, ...], declaration: Declaration) -> str | None:
         """Find the provider block of a declaration."""
-        chosen = declaration.provider or self.config.settings.default_provider
-        configured = self.config.providers
-        if chosen is None:
-            if len(configured) == 1:
-                return next(iter(configured))
-            self.diagnostics.error(
-                "No provider chosen",
-                f"{declaration.address} does not say where it runs, and "
-                + (f"{len(configured)} providers are configured." if configured else "no provider is configured."),
-                declaration.span,
-                hint=f"Add provider = {next(iter(configured), 'local')} to the block, "
-                "or default_provider to the brevplan block.",
-            )
-            return None
-        if chosen.text in self.bench.facts.views:
-            return chosen.text
+        chosen = self.providers.of(path, declaration, self.diagnostics)
+        if chosen is None or chosen in self.bench.facts.views:
+            return chosen
         known = ", ".join(sorted(self.bench.facts.views)) or "none"
-        self.diagnostics.error(
-            "Unknown provider", f'There is no provider "{chosen.text}"; configured are: {known}.', chosen.span
-        )
+        span = declaration.provider.span if declaration.provider is not None else declaration.span
+        self.diagnostics.error("Unknown provider", f'There is no provider "{chosen}"; configured are: {known}.', span)
         return None
 
     # what is left
+
+    def check_moves_and_imports(self) -> None:
+        still_declared(Moves(self.config, self.bench.inputs.kinds), self.contexts, self.diagnostics)
+        for item in self.bench.imports.undeclared(self.bench.facts.records):
+            if not self.options.offline and item.address.block not in self.bench.failed_blocks():
+                self.diagnostics.error(
+                    "Import of something undeclared",
+                    f"No {item.address} is declared to take {item.cloud_id} in.",
+                    item.span,
+                    hint="Declare it, or let -generate-config-out=FILE write a first version.",
+                )
 
     def endings(self) -> tuple[list[Change], list[Record]]:
         """Give the destroys beside the current machines, and the rows to forget."""

@@ -21,6 +21,8 @@ class Role(StrEnum):
     CURRENT = "current"
     DEPOSED = "deposed"
     DESTROYING = "destroying"
+    FORGOTTEN = "forgotten"
+    """Let go, at a cloud where the mark cannot be taken off: neither adopted nor told of ever again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,14 @@ class DropRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveRecords:
+    """Give rows new addresses, and new names of what they read, all at once: one may take the place of another."""
+
+    rows: tuple[tuple[str, Record], ...]
+    """The key that each row has now, and the row as it is to be called."""
+
+
+@dataclass(frozen=True, slots=True)
 class PutAccount:
     account: AccountRow
 
@@ -211,6 +221,7 @@ Write = (
     | PutRecord
     | SetRole
     | DropRecord
+    | MoveRecords
     | PutAccount
     | PutOutputs
 )
@@ -258,6 +269,11 @@ class World:
 
     clock: Clock
     ids: Ids
+
+
+def state_key(workspace: str, address: Address) -> str:
+    """Give the key of a row for something that lives in the state alone."""
+    return f"state:{workspace}:{address}"
 
 
 def rfc3339(moment: datetime) -> str:

@@ -14,7 +14,7 @@ from brevplan.engine.config import Declaration
 from brevplan.engine.desired import Desired, check_rules, ignored_names, known_bool
 from brevplan.engine.endings import propose_end
 from brevplan.engine.kind import Effect, Kind, NeedsCatalogue, Outcome
-from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, sight
+from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, Wanted, sight
 from brevplan.engine.ports import Record
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import mark_like, stands_for, unchanged, unseal
@@ -55,14 +55,42 @@ def propose(bench: Bench, subject: Subject) -> Change:
         case Present():
             change = _existing(bench, subject, sighting)
     _check_conditions(bench, subject, change)
-    return change
+    return replace(change, moved_from=bench.facts.moved[subject.address]) if _has_new_name(bench, subject) else change
+
+
+def _has_new_name(bench: Bench, subject: Subject) -> bool:
+    return subject.address in bench.facts.moved and bench.options.mode is Mode.NORMAL
 
 
 def _sighting(bench: Bench, subject: Subject) -> Sighting:
+    wanted = bench.wanted(subject.address, subject.alias)
+    if wanted is not None:
+        bench.imports.met.add(subject.address)
     if subject.kind.needs_provider:
-        return sight(bench.facts, subject.address, subject.alias)
+        found = sight(bench.facts, subject.address, subject.alias, wanted)
+        if wanted is not None and isinstance(found, (Absent, Present)):
+            _check_import(bench, subject, wanted, found)
+        return found
+    if wanted is not None:
+        problem = f'A "{subject.kind.name}" stands at no cloud: there is nothing to import.'
+        bench.diagnostics.error("Invalid import", problem, bench.imports.wanted[subject.address].span)
     record = bench.facts.records.get(subject.address)
     return Present(record, None) if record is not None else Absent()
+
+
+def _check_import(bench: Bench, subject: Subject, wanted: Wanted, found: Absent | Present) -> None:
+    """Report an `import` block whose machine is not there, or stands at another address already."""
+    if found.record is not None:
+        return  # taken in by an earlier run
+    owner = bench.facts.owner_of(wanted.cloud_id, bench.account(wanted.alias))
+    if owner is not None:
+        problem = f"{wanted.cloud_id} is recorded as {owner} already."
+    elif isinstance(found, Absent) and bench.options.mode is Mode.NORMAL and not bench.options.offline:
+        problem = f'There is no machine "{wanted.cloud_id}" at "{wanted.alias}".'
+    else:
+        return
+    span = bench.imports.wanted[subject.address].span
+    bench.diagnostics.error("Import is not possible", problem, span, address=str(subject.address))
 
 
 def _flag(bench: Bench, subject: Subject, name: str, *, default: bool | None) -> bool | None:

@@ -5,18 +5,38 @@ Reading a resource records the edge: of one instance when its key is written, of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from brevplan.diagnostics import Diagnostics, Span, suggest
-from brevplan.engine.address import Address, InstanceKey
-from brevplan.engine.config import Config
+from brevplan.diagnostics import Diagnostic, Diagnostics, Severity, Span, suggest
+from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, path_names, path_text
+from brevplan.engine.config import Config, ModuleCall, OutputBlock, VariableBlock
+from brevplan.engine.inputs import UnsuitableInput, accept
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.gate import Environment
-from brevplan.lang.prepared import EvaluationError, Step, fault
+from brevplan.lang.prepared import EvaluationError, Key, Reference, Step, fault
 from brevplan.lang.types import NUMBER
-from brevplan.lang.values import EMPTY_OBJECT, EMPTY_TUPLE, Object, Tuple, Unknown, Value, has_unknown, reveal
+from brevplan.lang.values import (
+    EMPTY_OBJECT,
+    EMPTY_TUPLE,
+    Object,
+    Secret,
+    Tuple,
+    Unknown,
+    Value,
+    has_unknown,
+    reveal,
+    reveal_deep,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """The keys of a block with `each.value` for each; `mode` is "single", "count" or "for_each"."""
+
+    mode: str
+    instances: tuple[tuple[InstanceKey, Value], ...]
 
 
 @dataclass(slots=True)
@@ -41,32 +61,108 @@ class Context:
     root: str = "."
 
 
-class ModuleScope:
-    """The names of one module. Locals are evaluated when first read, and kept once they are known."""
+class Board:
+    """What all modules of one configuration share: published values, what was read, and the modules themselves."""
 
-    def __init__(
-        self, config: Config, variables: Mapping[str, Value], environment: Environment, context: Context
-    ) -> None:
-        self.config = config
-        self.variables = dict(variables)
-        self.environment = environment
-        self.context = context
+    def __init__(self, environment: Environment, context: Context) -> None:
+        self.environment, self.context = environment, context
         self.published: dict[Address, Published] = {}
-        self._locals: dict[str, tuple[Value, frozenset[Address]]] = {}
-        self._failed: set[str] = set()
-        self._running: list[str] = []
+        self.modules: dict[ModulePath, ModuleScope] = {}
+        self._by_names: dict[tuple[str, ...], list[ModuleScope]] = {}
+        self.calls: dict[tuple[ModulePath, str], Expansion] = {}
+        """How often each call of each module instance is repeated. A call that failed is missing."""
         self.reads: set[Address] = set()
         """What was read since the last `recording` began."""
+        self.running: list[str] = []
+        """The values that are being evaluated, each for the one before it."""
+
+    def add(self, scope: ModuleScope) -> None:
+        self.modules[scope.path] = scope
+        self._by_names.setdefault(path_names(scope.path), []).append(scope)
+
+    def instances(self, names: tuple[str, ...]) -> list[ModuleScope]:
+        """Give the instances of a module by the names of the calls that lead to it."""
+        return self._by_names.get(names, [])
+
+
+Slot = tuple[str, str]
+"""A value that is evaluated once and kept: `("local", name)`, `("var", name)` or `("output", name)`."""
+
+
+class ModuleScope:
+    """The names of one module instance. Its values are evaluated when first read, and kept once they are known."""
+
+    def __init__(self, config: Config, board: Board, path: ModulePath = (), outer: InstanceScope | None = None) -> None:
+        self.config, self.board, self.path = config, board, path
+        self.outer = outer
+        """Where the call of this module is evaluated; None for the root module."""
+        self.variables: dict[str, Value] = {}
+        """The values of the root module's variables; those of other modules are what their call says."""
+        self._kept: dict[Slot, tuple[Value, frozenset[Address]]] = {}
+        self._failed: set[Slot] = set()
+
+    @classmethod
+    def of_root(
+        cls, config: Config, variables: Mapping[str, Value], environment: Environment, context: Context
+    ) -> ModuleScope:
+        """Give the scope of the root module, with a board of its own."""
+        scope = cls(config, Board(environment, context))
+        scope.variables = dict(variables)
+        scope.board.add(scope)
+        return scope
+
+    # modules
+
+    def open_module(self, name: str, expansion: Expansion) -> None:
+        """Make the instances of a module call readable."""
+        self.board.calls[(self.path, name)] = expansion
+        for child in self.children(name, expansion):
+            self.board.add(child)
+
+    def children(self, name: str, expansion: Expansion) -> Iterator[ModuleScope]:
+        """Give new scopes for the instances of a module call."""
+        config = self.config.children.get(name)
+        for key, value in expansion.instances if config is not None else ():
+            assert config is not None
+            yield ModuleScope(
+                config, self.board, (*self.path, (name, key)), InstanceScope(self, repetition_names(key, value))
+            )
+
+    @property
+    def call(self) -> ModuleCall | None:
+        """The block that calls this module."""
+        return self.outer.module.config.calls[self.path[-1][0]] if self.outer is not None else None
+
+    @property
+    def environment(self) -> Environment:
+        return self.board.environment
+
+    @property
+    def text(self) -> str:
+        """The address of the module; empty for the root module."""
+        return path_text(self.path)
+
+    def blocks_inside(self, name: str, key: InstanceKey) -> list[Address]:
+        """Give the blocks of a called module, in all its instances or in one, and of those that it calls."""
+        wanted = ModuleAddress((*self.path, (name, key)))
+        return [block for block in self.board.published if wanted.holds(block.module)]
+
+    # what is published
 
     @contextmanager
     def recording(self) -> Iterator[set[Address]]:
         """Collect the addresses read inside of the block."""
-        outer, self.reads = self.reads, set()
+        board = self.board
+        outer, board.reads = board.reads, set()
         try:
-            yield self.reads
+            yield board.reads
         finally:
-            outer |= self.reads
-            self.reads = outer
+            outer |= board.reads
+            board.reads = outer
+
+    @property
+    def published(self) -> dict[Address, Published]:
+        return self.board.published
 
     def publish(self, block: Address, mode: str, key: InstanceKey, attributes: Mapping[str, Value]) -> None:
         """Make the value of an instance readable; a later value takes the place of an earlier one."""
@@ -86,77 +182,185 @@ class ModuleScope:
         entry.failed = True
         entry.shape = Object({name: Unknown(because=f"{block}.{name}") for name in names}) if names else None
 
-    def forget_unknown_locals(self) -> None:
-        """Let locals that held an unknown be evaluated again: something has become known."""
-        self._locals = {name: found for name, found in self._locals.items() if not has_unknown(found[0])}
+    def forget_unknown(self) -> None:
+        """Let values of all modules that held an unknown be evaluated again: something has become known."""
+        for scope in self.board.modules.values():
+            scope._kept = {slot: found for slot, found in scope._kept.items() if not has_unknown(found[0])}
+
+    # what names lead to
 
     def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
         match root:
             case "var":
                 return self._variable(_name(steps)), 1
             case "local":
-                return self._local(_name(steps), span), 1
+                return self.value(("local", _name(steps)), span), 1
             case "path":
-                return self.context.root if _name(steps) != "cwd" else self.environment.files.absolute("."), 1
+                return self._folder(_name(steps)), 1
             case "brevplan":
-                return (self.context.workspace if _name(steps) == "workspace" else self.context.project), 1
+                context = self.board.context
+                return (context.workspace if _name(steps) == "workspace" else context.project), 1
             case "data":
-                return self._resource(Address(_name(steps), _name(steps[1:]), None, True), steps[2:], span, 2)
+                block = Address(_name(steps), _name(steps[1:]), None, True)
+                return self._resource(block.inside(self.path), steps[2:], span, 2)
+            case "module":
+                return self._module(_name(steps), steps[1:], span)
             case "each" | "count" | "self":
                 raise fault(
                     "Reference to something undeclared", f'"{root}" has no meaning here.', span, catchable=False
                 )
-        return self._resource(Address(root, _name(steps)), steps[1:], span, 1)
+        return self._resource(Address(root, _name(steps)).inside(self.path), steps[1:], span, 1)
+
+    def _folder(self, name: str) -> str:
+        if name == "cwd":
+            return self.environment.files.absolute(".")
+        return self.config.directory if name == "module" else self.board.context.root
 
     def _variable(self, name: str) -> Value:
+        if self.outer is not None:
+            return self.value(
+                ("var", name), self.config.variables[name].span if name in self.config.variables else None
+            )
         if name in self.variables:
             return self.variables[name]
         return Unknown(because=f"var.{name}")  # its own mistake is reported where it was found
 
-    def _local(self, name: str, span: Span) -> Value:
-        found = self._locals.get(name)
+    def value(self, slot: Slot, span: Span | None) -> Value:
+        """Give a local, a module's variable or an output; raise `EvaluationError`."""
+        board, found = self.board, self._kept.get(slot)
         if found is not None:
-            self.reads |= found[1]
+            board.reads |= found[1]
             return found[0]
-        if name in self._failed or name not in self.config.locals:
-            return Unknown(because=f"local.{name}")
-        if name in self._running:
-            members = " → ".join(f"local.{item}" for item in [*self._running[self._running.index(name) :], name])
-            raise fault("Cycle", f"These locals need each other: {members}.", span, catchable=False)
-        self._running.append(name)
+        evaluate = self._evaluator(slot) if slot not in self._failed else None
+        label = ".".join(filter(None, (path_text(self.path), *slot)))
+        if evaluate is None:
+            return Unknown(because=label)
+        if label in board.running:
+            members = " → ".join([*board.running[board.running.index(label) :], label])
+            raise fault("Cycle", f"These need each other: {members}.", span or self._place(slot), catchable=False)
+        board.running.append(label)
         try:
             with self.recording() as reads:
-                value = self.config.locals[name].evaluate(self)
+                value = evaluate()
         finally:
-            self._running.pop()
-        self._locals[name] = (value, frozenset(reads))
+            board.running.pop()
+        self._kept[slot] = (value, frozenset(reads))
         return value
 
-    def check_local(self, name: str, diagnostics: Diagnostics) -> None:
-        """Evaluate a local that nobody may have read, for its mistakes."""
-        if name in self._locals or name in self._failed:
+    def _evaluator(self, slot: Slot) -> Callable[[], Value] | None:
+        sort, name = slot
+        if sort == "local" and name in self.config.locals:
+            return lambda: self.config.locals[name].evaluate(self)
+        if sort == "var" and name in self.config.variables:
+            return lambda: self._input(self.config.variables[name])
+        if sort == "output" and name in self.config.outputs:
+            return lambda: self._output(self.config.outputs[name])
+        return None
+
+    def _input(self, block: VariableBlock) -> Value:
+        """Give a variable as the call of this module says it, or its default."""
+        call = self.call
+        assert self.outer is not None
+        assert call is not None
+        given = call.inputs.get(block.name)
+        value = given.evaluate(self.outer) if given is not None else block.default
+        try:
+            return accept(block, value)
+        except UnsuitableInput as problem:
+            span = given.node.span if given is not None else block.span
+            values = given.named_values(self.outer) if given is not None else ()
+            diagnostic = Diagnostic(Severity.ERROR, problem.summary, problem.detail, span, values=values)
+            raise EvaluationError(diagnostic) from None
+
+    def _output(self, block: OutputBlock) -> Value:
+        """Give an output as the calling module sees it."""
+        for reference in block.depends_on:
+            self.await_reference(reference)
+        value = block.value.evaluate(self)
+        return Secret(reveal_deep(value)) if block.sensitive else value
+
+    def _place(self, slot: Slot) -> Span:
+        sort, name = slot
+        if sort == "local":
+            return self.config.locals[name].node.span
+        return self.config.outputs[name].span if sort == "output" else self.config.variables[name].span
+
+    def check(self, slot: Slot, diagnostics: Diagnostics) -> None:
+        """Evaluate what nobody may have read, and report its mistake; who reads it then gets an unknown."""
+        if slot in self._kept or slot in self._failed:
             return
         try:
-            self._local(name, self.config.locals[name].node.span)
+            self.value(slot, None)
         except EvaluationError as problem:
-            self._failed.add(name)
+            self._failed.add(slot)
             diagnostics.add(problem.diagnostic)
+
+    def fail(self, slot: Slot) -> None:
+        """Give an unknown to whoever reads a value whose mistake is reported already."""
+        self._failed.add(slot)
+
+    def await_reference(self, reference: Reference) -> None:
+        """Record what a `depends_on` names as read."""
+        name = reference.steps[0] if reference.steps else None
+        if reference.root == "module" and isinstance(name, str):
+            key = reference.steps[1] if len(reference.steps) > 1 else None
+            value = key.value if isinstance(key, Key) else None
+            self.board.reads.update(self.blocks_inside(name, value if isinstance(value, (int, str)) else None))
+            return
+        try:
+            self.resolve(reference.root, reference.steps, reference.span)
+        except EvaluationError:
+            self.board.reads.add(Address(reference.root, str(name)).inside(self.path))
+
+    def _module(self, name: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
+        expansion = self.board.calls.get((self.path, name))
+        if expansion is None:
+            return Unknown(because=f"module.{name}"), 1 + len(steps)
+        key, used = None, 1
+        if expansion.mode != "single":
+            key = _instance_key(steps, expansion.mode, f"module.{name}", span)
+            if key is None:
+                return self._all_instances(name, expansion), used
+            if key not in {found for found, _ in expansion.instances}:
+                raise _no_such_instance(
+                    f"module.{name}", key, expansion.mode, [k for k, _ in expansion.instances], span
+                )
+            steps, used = steps[1:], 2
+        child = self.board.modules[(*self.path, (name, key))]
+        if steps and isinstance(steps[0], str):
+            return child.output(steps[0], span), used + 1
+        return child.outputs(), used
+
+    def _all_instances(self, name: str, expansion: Expansion) -> Value:
+        values = {key: self.board.modules[(*self.path, (name, key))].outputs() for key, _ in expansion.instances}
+        if expansion.mode == "count":
+            return Tuple(values.values())
+        return Object({str(key): value for key, value in values.items()})
+
+    def output(self, name: str, span: Span) -> Value:
+        if name not in self.config.outputs:
+            hint = suggest(name, self.config.outputs)
+            raise fault("Unsupported attribute", f'{path_text(self.path)} has no output "{name}".', span, hint=hint)
+        return self.value(("output", name), span)
+
+    def outputs(self) -> Value:
+        return Object({name: self.value(("output", name), None) for name in self.config.outputs})
 
     def _resource(self, block: Address, steps: tuple[Step, ...], span: Span, used: int) -> tuple[Value, int]:
         entry = self.published.get(block)
         if entry is None or entry.failed:
-            self.reads.add(block)
+            self.board.reads.add(block)
             return self._of_failed(entry, block, steps, used)
         if entry.mode == "single":
-            self.reads.add(block)
+            self.board.reads.add(block)
             return self._instance_value(entry, None), used
         key = _instance_key(steps, entry.mode, block, span)
         if key is None:
-            self.reads.add(block)
+            self.board.reads.add(block)
             return self._whole(entry), used
         if key not in entry.instances:
-            raise _no_such_instance(block, key, entry, span)
-        self.reads.add(block.instance(key))
+            raise _no_such_instance(str(block), key, entry.mode, list(entry.instances), span)
+        self.board.reads.add(block.instance(key))
         return self._instance_value(entry, key), used + 1
 
     def _of_failed(
@@ -202,7 +406,7 @@ def _name(steps: tuple[Step, ...]) -> str:
     return steps[0] if steps and isinstance(steps[0], str) else ""
 
 
-def _instance_key(steps: tuple[Step, ...], mode: str, block: Address, span: Span) -> InstanceKey:
+def _instance_key(steps: tuple[Step, ...], mode: str, block: object, span: Span) -> InstanceKey:
     if not steps:
         return None
     step = steps[0]
@@ -228,9 +432,10 @@ def _instance_key(steps: tuple[Step, ...], mode: str, block: Address, span: Span
     return key if isinstance(key, str) else str(key) if isinstance(key, int) else None
 
 
-def _no_such_instance(block: Address, key: InstanceKey, entry: Published, span: Span) -> EvaluationError:
-    keys = list(entry.instances)
-    if entry.mode == "count":
+def _no_such_instance(
+    block: str, key: InstanceKey, mode: str, keys: Sequence[InstanceKey], span: Span
+) -> EvaluationError:
+    if mode == "count":
         detail = f"{block} has {len(keys)} instance{'s' if len(keys) != 1 else ''}, so there is no [{key}]."
         return fault("Invalid index", detail, span)
     hint = suggest(str(key), [str(item) for item in keys])
@@ -240,12 +445,15 @@ def _no_such_instance(block: Address, key: InstanceKey, entry: Published, span: 
 class InstanceScope:
     """The module's names plus `each`, `count`, `self` and the iterators of dynamic blocks."""
 
-    __slots__ = ("environment", "module", "names")
+    __slots__ = ("module", "names")
 
     def __init__(self, module: ModuleScope, names: Mapping[str, Value]) -> None:
         self.module = module
-        self.environment = module.environment
         self.names = names
+
+    @property
+    def environment(self) -> Environment:
+        return self.module.board.environment
 
     def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
         found = self.names.get(root)

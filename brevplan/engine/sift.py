@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, Target
 from brevplan.engine.change import Action, Change
 
 
@@ -15,10 +15,10 @@ class Selection(Protocol):
     """The part of the options that chooses."""
 
     @property
-    def targets(self) -> tuple[Address, ...]: ...
+    def targets(self) -> tuple[Target, ...]: ...
 
     @property
-    def excludes(self) -> tuple[Address, ...]: ...
+    def excludes(self) -> tuple[Target, ...]: ...
 
 
 def sift(changes: Sequence[Change], options: Selection) -> list[Change]:
@@ -31,7 +31,7 @@ def sift(changes: Sequence[Change], options: Selection) -> list[Change]:
     return _spread_blocks(ordered)
 
 
-def _only_targets(changes: list[Change], targets: tuple[Address, ...]) -> list[Change]:
+def _only_targets(changes: list[Change], targets: tuple[Target, ...]) -> list[Change]:
     """Keep the targets with everything that they need."""
     index = _Index(changes)
     kept: set[int] = set()
@@ -50,7 +50,7 @@ def _only_targets(changes: list[Change], targets: tuple[Address, ...]) -> list[C
     return [change if n in kept else _left_out(change) for n, change in enumerate(changes)]
 
 
-def _without(changes: list[Change], excludes: tuple[Address, ...]) -> list[Change]:
+def _without(changes: list[Change], excludes: tuple[Target, ...]) -> list[Change]:
     """Leave out the excluded with everything that needs them."""
     index = _Index(changes)
     out: set[int] = set()
@@ -69,7 +69,7 @@ def _left_out(change: Change) -> Change:
         return change
     return dataclasses.replace(
         change, action=Action.NOOP, after=change.before, imports="", power=None, changed=(), finish=False, notes=(),
-        blocked="", price_after=change.price_before,
+        blocked="", price_after=change.price_before, moved_from=None, asked=False,
     )  # fmt: skip
 
 

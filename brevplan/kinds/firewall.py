@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from brevplan.contract.client import Traits
 from brevplan.contract.model import Instance
@@ -91,6 +92,10 @@ class FirewallKind:
 
     def hourly_price(self, attributes: Attributes) -> Value:
         return 0
+
+    def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+        now = names.get(str(attributes.get("id")))
+        return {**attributes, "id": now} if now is not None else attributes
 
 
 def _attributes(desired: Attributes, address: Address) -> dict[str, Value]:

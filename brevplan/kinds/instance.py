@@ -299,6 +299,12 @@ class InstanceKind:
         elif found is not None:
             outcome.stop_loses_data = found.stop_loses_data
 
+    def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+        listed = attributes.get("firewalls")
+        if not isinstance(listed, list) or not any(item in names for item in listed if isinstance(item, str)):
+            return attributes
+        return {**attributes, "firewalls": [names.get(item, item) for item in listed]}
+
     def hourly_price(self, attributes: Attributes) -> Value:
         status = attributes.get("status")
         if attributes.get("power_state") == "stopped" or status in HALTED:

@@ -8,7 +8,7 @@ already evaluated. The scope says how many steps it consumed; the rest are appli
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unicodedata import normalize
 
 from brevplan.diagnostics import Span, suggest
@@ -137,7 +137,7 @@ class _Preparer:
     ) -> Run:
         name, span = root.name, Span(root.source, root.start, whole.end)
         fixed = tuple(_fixed_steps(nodes))
-        self.references.append(Reference(name, fixed, span))
+        self.references.append(Reference(name, fixed, span, _name_beyond(nodes[len(fixed) :])))
         if len(fixed) == len(nodes):
 
             def run_fixed(scope: Scope, loop: Loop) -> Value:
@@ -155,7 +155,10 @@ class _Preparer:
         return run
 
     def splat(self, node: ast.Splat, loops: frozenset[str]) -> Run:
+        known = len(self.references)
         source = self.expression(node.object, loops)
+        if len(self.references) > known and self.references[-1].span == node.object.span:
+            self.references[-1] = replace(self.references[-1], beyond=_splat_name(node.each))
         each = self.expression(node.each, loops)
 
         def run(scope: Scope, loop: Loop) -> Value:
@@ -431,6 +434,20 @@ def _fixed_steps(nodes: Sequence[ast.GetAttr | ast.Index]) -> Iterator[Step]:
         if key is None:
             return
         yield Key(key)
+
+
+def _name_beyond(nodes: Sequence[ast.GetAttr | ast.Index]) -> str:
+    following = nodes[1] if len(nodes) > 1 else None
+    return following.name if isinstance(following, ast.GetAttr) else ""
+
+
+def _splat_name(node: ast.Expression) -> str:
+    """Give the first name that a splat asks each element for."""
+    name = ""
+    while isinstance(node, (ast.GetAttr, ast.Index)):
+        name = node.name if isinstance(node, ast.GetAttr) else ""
+        node = node.object
+    return name
 
 
 def _literal_key(node: ast.Expression) -> Value:

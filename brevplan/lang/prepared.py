@@ -26,7 +26,8 @@ Step = str | Key
 class Scope(Protocol):
     """What names mean while an expression runs."""
 
-    environment: Environment
+    @property
+    def environment(self) -> Environment: ...
 
     def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
         """Give the value that a reference leads to and how many of its steps that took; raise `EvaluationError`."""
@@ -53,6 +54,8 @@ class Reference:
     root: str
     steps: tuple[Step, ...]
     span: Span
+    beyond: str = ""
+    """The name behind the first step that is not fixed, if one is: `ip` of `module.m[each.key].ip`."""
 
     def __str__(self) -> str:
         text = self.root

@@ -141,7 +141,8 @@ async def _run(
         Settings(run_id, plan.plan_id, request.parallelism),
         hooks.tell,
     )
-    run.folded.scope.environment = replace(run.folded.scope.environment, applying=True)
+    board = run.folded.scope.board
+    board.environment = replace(board.environment, applying=True)
     hooks.running(run)
     try:
         result = await run.run()

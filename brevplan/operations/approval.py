@@ -129,5 +129,14 @@ def _is_dearer(now: Change, approved: Change) -> bool:
 
 def _left_alone(change: Change) -> Change:
     return replace(
-        change, action=Action.NOOP, after=change.before, imports="", power=None, changed=(), finish=False, blocked=""
+        change,
+        action=Action.NOOP,
+        after=change.before,
+        imports="",
+        power=None,
+        changed=(),
+        finish=False,
+        blocked="",
+        moved_from=None,
+        asked=False,
     )

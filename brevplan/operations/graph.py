@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from brevplan.engine.address import Address
-from brevplan.engine.config import Config, blocks_read
+from brevplan.engine.config import Config
+from brevplan.engine.dependencies import Dependencies
 from brevplan.operations.project import KINDS
 
 
 def dependencies(config: Config) -> dict[Address, list[Address]]:
-    """Give for every block the blocks that it refers to, directly or through locals, in order."""
-    return {
-        address: sorted(blocks_read(config, declaration, KINDS) - {address})
-        for address, declaration in sorted(config.resources.items())
-    }
+    """Give for every block the blocks that it refers to, directly or through other values, in order."""
+    found = Dependencies(config, KINDS).blocks_read()
+    return {block: [read for read in found[block] if read != block] for block in sorted(found)}
 
 
 def render_dot(edges: dict[Address, list[Address]]) -> str:

@@ -78,7 +78,7 @@ async def _accounts(directory: Path, environment: Mapping[str, str], world: Outs
     diagnostics = Diagnostics()
     files = ProjectFiles(directory)
     config = Config()
-    scope = ModuleScope(config, {}, environment_of(files, world.clock.now()), Context("default", ""))
+    scope = ModuleScope.of_root(config, {}, environment_of(files, world.clock.now()), Context("default", ""))
     if directory.is_dir() and configuration_files(directory):
         project = load_project(directory)
         config = project.config

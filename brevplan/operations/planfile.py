@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from brevplan.diagnostics import DiagnosticsError, Source, error, failure
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, parse_target
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode, Plan
 from brevplan.engine.codec import Fingerprint, decode_plan, decode_value, encode_plan, encode_value, fingerprint
@@ -176,8 +176,8 @@ class PlanFile:
         raw = self.content.options
         return Options(
             Mode(raw["mode"]),
-            tuple(map(Address.parse, raw["targets"])),
-            tuple(map(Address.parse, raw["excludes"])),
+            tuple(map(parse_target, raw["targets"])),
+            tuple(map(parse_target, raw["excludes"])),
             tuple(map(Address.parse, raw["replaced"])),
             frozenset(raw["reaped"]),
             bool(raw["allow_no_stock"]),
@@ -210,7 +210,7 @@ class PlanFile:
 
     def project(self, directory: Path) -> Project:
         """Load the sources of the plan; those that something was cut out of are read again from the folder."""
-        return load_sources(directory, [self._source(directory, text) for text in self.content.sources])
+        return load_sources(directory, [self._source(directory, text) for text in self.content.sources], complete=True)
 
     def _source(self, directory: Path, text: Text) -> Source:
         if not text.cut:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure, suggest
 from brevplan.engine.accounts import Account
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, ModuleAddress, Target, parse_target
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
+from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
 from brevplan.engine.ports import Intent, IntentState, Record, Role
@@ -39,6 +40,8 @@ from brevplan.operations.world import Outside, ProjectFiles, tracked_by_git
 from brevplan.state.errors import StateError
 from brevplan.state.lock import Holder
 from brevplan.state.store import StateStore
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def gather_values(
     values = inputs.collect(
         project.config, project.directory, request.environment, request.given, diagnostics, offline=offline
     )
-    scope = ModuleScope(
+    scope = ModuleScope.of_root(
         project.config, values, environment_of(files, now), Context(workspace, project.config.settings.project)
     )
     inputs.validate(project.config, scope, diagnostics)
@@ -132,7 +135,7 @@ async def planned(
     values, scope = gather_values(project, request, files, now, diagnostics, workspace)
     if fixed is not None:
         values = {**fixed.values, **{name: value for name, value in values.items() if name in fixed.secret_names}}
-        scope = ModuleScope(project.config, values, environment_of(files, now), scope.context)
+        scope = ModuleScope.of_root(project.config, values, environment_of(files, now), scope.board.context)
     diagnostics.raise_if_errors()
     memory = _Memory.read(store, workspace)
     keys = provider_keys(project.config)
@@ -202,12 +205,12 @@ class _Memory:
             return cls()
         try:
             meta = store.meta()
-            records = store.records()
+            mine, others = _shared_out(store.records(), workspace)
             return cls(
                 meta.project,
                 meta.salt,
-                [record for record in records if record.workspace == workspace],
-                [record for record in records if record.workspace != workspace],
+                mine,
+                others,
                 store.intents(),
                 store.accounts(),
                 store.outputs(workspace),
@@ -239,18 +242,23 @@ async def _facts(
         views |= await observe(unknown, memory.mine, memory.accounts, name, request.accepted_accounts)
     if writing and store is not None and request.refresh:
         _bind_open(store, memory, views, workspace)
+    moves = Moves(project.config, KINDS)
+    relocated = moves.relocate(memory.mine, memory.intents, workspace, diagnostics)
     return Facts(
         workspace,
         name,
         memory.salt,
-        living(memory.mine),
-        [record for record in memory.mine if record.role is not Role.CURRENT],
-        [intent for intent in memory.intents],
+        living(relocated.records),
+        [record for record in relocated.records if record.role is not Role.CURRENT],
+        relocated.intents,
         views,
         frozenset(record.cloud_id for record in memory.others if record.cloud_id),
         prior_outputs=memory.outputs,
         locked_by=str(locked_by) if locked_by is not None else "",
         refreshed=request.refresh,
+        moved=relocated.moved,
+        rewritten=relocated.rewritten,
+        former=moves.former,
     )
 
 
@@ -264,10 +272,14 @@ def _bind_open(store: StateStore, memory: _Memory, views: Mapping[str, AccountVi
         if not view.unverified:
             machines[view.fingerprint] = [m for m in view.machines.values() if m.status not in DEAD]
     bind_found(pending, machines, [*memory.mine, *memory.others], store)
-    records = store.records()
-    memory.mine = [record for record in records if record.workspace == workspace]
-    memory.others = [record for record in records if record.workspace != workspace]
+    memory.mine, memory.others = _shared_out(store.records(), workspace)
     memory.intents = store.intents()
+
+
+def _shared_out(records: list[Record], workspace: str) -> tuple[list[Record], list[Record]]:
+    """Tell what this workspace has from what it has no say over: of other workspaces, or forgotten."""
+    mine = [record for record in records if record.workspace == workspace and record.role is not Role.FORGOTTEN]
+    return mine, [record for record in records if record.workspace != workspace or record.role is Role.FORGOTTEN]
 
 
 async def _folded(
@@ -313,24 +325,33 @@ def _check_project(
 def _check_addresses(
     options: Options, project: Project, facts: Facts, folded: Folded, diagnostics: Diagnostics
 ) -> None:
-    known = {change.address for change in folded.plan.changes} | set(facts.records)
-    blocks = {address.block for address in known} | {a for a in project.config.resources if not a.is_data}
-    for name, addresses in (
+    known: set[Target] = {*(change.address for change in folded.plan.changes), *facts.records}
+    blocks = _wholes(folded, known)
+    given: tuple[tuple[str, Sequence[Target]], ...] = (
         ("-target", options.targets), ("-exclude", options.excludes), ("-replace", options.replaced)
-    ):  # fmt: skip
+    )  # fmt: skip
+    for name, addresses in given:
+        possible = known if name == "-replace" else known | blocks
         for address in addresses:
-            whole = address in blocks and name != "-replace"
-            if address in known or whole or (address in blocks and address.key is None and address in known):
-                continue
-            texts = sorted(map(str, known | (blocks if name != "-replace" else set())))
-            diagnostics.error(
-                "Unknown address",
-                f"{name}={address}: there is nothing of that name.",
-                hint=suggest(str(address), texts),
-            )
+            if address not in possible:
+                diagnostics.error(
+                    "Unknown address",
+                    f"{name}={address}: there is nothing of that name.",
+                    hint=suggest(str(address), sorted(map(str, possible))),
+                )
     for ref in sorted(options.reaped):
         if not any(ref in (change.deposed, change.cloud_id) for change in folded.plan.changes if change.deposed):
             diagnostics.error("Unknown orphan", f"-reap={ref}: no orphan bears that ref_id.")
+
+
+def _wholes(folded: Folded, known: Iterable[Target]) -> set[Target]:
+    """Give what can be chosen as a whole: blocks, modules, and modules in all their instances."""
+    addresses = [address for address in known if isinstance(address, Address)]
+    published = [block for block in folded.scope.published if not block.is_data]
+    paths = {address.module[:depth] for address in addresses for depth in range(1, len(address.module) + 1)}
+    paths |= {path for path in folded.scope.board.modules if path}
+    paths |= {(*path[:-1], (path[-1][0], None)) for path in paths}
+    return {*published, *(address.block for address in addresses), *map(ModuleAddress, paths)}
 
 
 _CONSEQUENCES = frozenset({"No provider chosen", "Unknown provider", "Cycle"})
@@ -365,10 +386,19 @@ def check(project: Project, request: Request, now: datetime) -> Diagnostics:
 
 def parse_addresses(texts: Sequence[str], option: str) -> tuple[Address, ...]:
     """Read addresses from the command line; raise `DiagnosticsError` for the wrong ones together."""
+    return _parsed(texts, option, Address.parse)
+
+
+def parse_targets(texts: Sequence[str], option: str) -> tuple[Target, ...]:
+    """Read addresses of resources or modules in the same way."""
+    return _parsed(texts, option, parse_target)
+
+
+def _parsed(texts: Sequence[str], option: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:
     found, wrong = [], []
     for text in texts:
         try:
-            found.append(Address.parse(text))
+            found.append(parse(text))
         except ValueError as problem:
             wrong.append(error("Invalid address", f"{option}: {problem}."))
     if wrong:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import posixpath
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from brevplan.diagnostics import Diagnostic, Diagnostics, Source, failure
+from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError, Source, failure
 from brevplan.engine.config import Config
 from brevplan.engine.kind import DataKind, Kind, Schema
-from brevplan.engine.loader import load
+from brevplan.engine.loading.module import Known
+from brevplan.engine.loading.tree import Folder, load
 from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData, LocationsData
 from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind
@@ -51,6 +54,8 @@ def _declared(schemas: Mapping[str, Schema]) -> Shape:
     )
 
 
+_DATA: Final = _declared({name: kind.schema for name, kind in DATA_KINDS.items()})
+
 JSON_SHAPE: Final = Shape(
     is_file=True,
     blocks={
@@ -69,7 +74,7 @@ JSON_SHAPE: Final = Shape(
         ),
         "locals": Shape(nulls=EVERY),
         "resource": _declared({name: kind.schema for name, kind in KINDS.items()}),
-        "data": _declared({name: kind.schema for name, kind in DATA_KINDS.items()}),
+        "data": _DATA,
         "output": Shape(
             labels=1,
             blocks={"precondition": Shape()},
@@ -77,11 +82,11 @@ JSON_SHAPE: Final = Shape(
             literal={"description"},
             nulls={"value"},
         ),
-        "module": Shape(labels=1),
-        "moved": Shape(),
-        "import": Shape(),
-        "removed": Shape(),
-        "check": Shape(labels=1),
+        "module": Shape(labels=1, bare={"depends_on", "providers"}, literal={"source", "version"}),
+        "moved": Shape(bare={"from", "to"}),
+        "import": Shape(bare={"to", "provider"}),
+        "removed": Shape(blocks={"lifecycle": Shape()}, bare={"from"}),
+        "check": Shape(labels=1, blocks={"assert": Shape(), "data": _DATA}),
         "policy": Shape(labels=1),
     },
 )
@@ -160,43 +165,87 @@ def load_project(directory: Path, *, strict: bool = True, required: bool = True)
     return load_sources(directory, [read_source(path, path.name) for path in files], strict=strict)
 
 
-def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = True) -> Project:
-    """Load texts as one configuration; raise `DiagnosticsError`."""
+def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = True, complete: bool = False) -> Project:
+    """Load texts as one configuration; raise `DiagnosticsError`.
+
+    Those whose names have no slash are the root module's, the others belong to the folders of modules. Folders of
+    which nothing is given are read from the disk, unless the sources are said to be `complete`.
+    """
     diagnostics = Diagnostics()
-    sources = list(sources)
-    bodies = []
-    unread = False
-    for source in sources:
-        body, problems = parse_source(source)
-        diagnostics.extend(problems)
-        bodies.append(body)
-        if source.name.endswith(".json") and problems and not body.blocks:
-            unread = True
-    if unread:
-        # what the file would have declared is missing everywhere else: those messages would only be in the way
-        diagnostics.raise_if_errors()
-    config = load_bodies(bodies, diagnostics)
+    folders = _Folders(directory, list(sources), diagnostics, complete=complete)
+    root = folders.root()
+    config = load(root, folders.read, known(), diagnostics)
     _explain_planned(config, diagnostics)
     check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
     if strict:
         diagnostics.raise_if_errors()
-    return Project(directory, config, sources, bodies, diagnostics)
+    return Project(directory, config, folders.sources, folders.bodies, diagnostics)
 
 
-def load_bodies(bodies: Sequence[ast.Body], diagnostics: Diagnostics) -> Config:
-    """Load parsed files as one configuration of the kinds and the clouds that there are."""
-    return load(
-        bodies,
+def known() -> Known:
+    """Give the kinds and the clouds that there are."""
+    return Known(
         KINDS,
         {name: kind.schema for name, kind in DATA_KINDS.items()},
         {name: registry.spec(name).all_arguments() for name in registry.names()},
-        diagnostics,
     )
 
 
+class _Folders:
+    """The folders of a configuration, parsed as they are asked for."""
+
+    def __init__(self, directory: Path, given: list[Source], diagnostics: Diagnostics, *, complete: bool) -> None:
+        self.directory, self.diagnostics, self.complete = directory, diagnostics, complete
+        self.given: dict[str, list[Source]] = {"": []}
+        for source in given:
+            self.given.setdefault(posixpath.dirname(source.name), []).append(source)
+        self.sources: list[Source] = []
+        self.bodies: list[ast.Body] = []
+
+    def root(self) -> Folder:
+        """Parse the root module; raise `DiagnosticsError` when a file of it cannot be read at all."""
+        found, unread = [], False
+        for source in self.given[""]:
+            known = len(self.diagnostics)
+            body = self.parse(source)
+            unread |= source.name.endswith(".json") and len(self.diagnostics) > known and not body.blocks
+            found.append(body)
+        if unread:
+            # what the file would have declared is missing everywhere else: those messages would only be in the way
+            self.diagnostics.raise_if_errors()
+        return Folder(os.path.realpath(self.directory), found)
+
+    def read(self, path: str) -> Folder:
+        """Parse the files of a module's folder; raise `ValueError` when there are none."""
+        sources = self.given.get(path)
+        if sources is None:
+            sources = self.on_disk(path)
+        return Folder(os.path.realpath(self.directory / path), [self.parse(source) for source in sources])
+
+    def on_disk(self, path: str) -> list[Source]:
+        try:
+            files = configuration_files(self.directory / path) if not self.complete else []
+        except OSError as problem:
+            raise ValueError(f"{path}: {problem.strerror or problem}.") from None
+        if not files:
+            raise ValueError(f"{path} has no .hcl or .hcl.json file.")
+        try:
+            return [read_source(file, f"{path}/{file.name}") for file in files]
+        except DiagnosticsError as problem:
+            self.diagnostics.extend(problem.diagnostics)
+            return []
+
+    def parse(self, source: Source) -> ast.Body:
+        body, problems = parse_source(source)
+        self.diagnostics.extend(problems)
+        self.sources.append(source)
+        self.bodies.append(body)
+        return body
+
+
 def _explain_planned(config: Config, diagnostics: Diagnostics) -> None:
-    for declaration in config.resources.values():
-        chosen = declaration.provider
+    chosen_by_resources = (item.provider for _, module in config.modules() for item in module.resources.values())
+    for chosen in chosen_by_resources:
         if chosen is not None and chosen.text.split(".")[0] in registry.PLANNED:
             diagnostics.error(
                 "Provider not supported yet",

@@ -20,6 +20,7 @@ from brevplan.engine.identity import fingerprint
 from brevplan.engine.observed import AccountView, Facts
 from brevplan.engine.pacing import AccountPacer
 from brevplan.engine.ports import Record, World
+from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
@@ -37,9 +38,8 @@ _TYPES: Mapping[str, Type] = {
 def provider_keys(config: Config) -> dict[str, ProviderBlock | None]:
     """Give every provider that the configuration uses: its blocks, and those that are named without one."""
     keys: dict[str, ProviderBlock | None] = dict(config.providers)
-    chosen = [declaration.provider for declaration in config.resources.values()]
-    for ref in (*chosen, config.settings.default_provider):
-        if ref is not None and ref.text not in keys and ref.text in registry.MODULES:
+    for ref in ProviderChoice(config).named():
+        if ref.text not in keys and ref.text in registry.MODULES:
             keys[ref.text] = None
     return keys
 

@@ -10,12 +10,12 @@ from typing import Final
 from brevplan.diagnostics import Diagnostic, Diagnostics, Source, Span, suggest, warning
 from brevplan.engine.config import Config, VariableBlock
 from brevplan.engine.desired import check_rules
-from brevplan.engine.loader import literal_value
+from brevplan.engine.inputs import UnsuitableInput, accept, marked_as
+from brevplan.engine.loading.literals import literal_value
 from brevplan.engine.scope import ModuleScope
-from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.parser import parse_expression
 from brevplan.lang.types import STRING, Primitive
-from brevplan.lang.values import Secret, Unknown, Value
+from brevplan.lang.values import Unknown, Value
 from brevplan.operations.given import Given
 from brevplan.operations.project import parse_values, read_source
 
@@ -168,7 +168,7 @@ def _settle(
     if found is None and not block.has_default:
         if offline:
             unknown = Unknown(block.type, f"var.{block.name}")
-            return (Secret(unknown) if block.sensitive else unknown,)
+            return (marked_as(block, unknown),)
         diagnostics.error(
             "No value for a variable", f'"{block.name}" has no default and was given no value.', block.span,
             hint=f"Give it: -var {block.name}=…, ${ENVIRONMENT_PREFIX}{block.name}, or a line in brevplan.vars.hcl.",
@@ -177,18 +177,11 @@ def _settle(
     value = found.value if found is not None else block.default
     if value is WRONG:
         return (Unknown(block.type, f"var.{block.name}"),)
-    if value is None and not block.nullable:
-        value = block.default
-        if value is None:
-            at = found.span if found is not None else block.span
-            diagnostics.error("Null is not allowed", f'"{block.name}" has nullable = false.', at or block.span)
-            return None
+    hides = block.sensitive or found is None or found.span is None
+    origin = f" (from {found.origin})" if found is not None and hides else ""
     try:
-        converted = convert(value, block.type)
-    except ConversionError as problem:
-        at = (found.span if found is not None and not block.sensitive else None) or block.span
-        origin = f" (from {found.origin})" if found is not None and (found.span is None or block.sensitive) else ""
-        reason = "its value does not suit the type" if block.sensitive else str(problem)
-        diagnostics.error("Unsuitable value", f'Variable "{block.name}"{origin}: {reason}.', at)
+        return (accept(block, value, origin),)
+    except UnsuitableInput as problem:
+        at = block.span if hides or found is None else found.span
+        diagnostics.error(problem.summary, problem.detail, at)
         return None
-    return (Secret(converted) if block.sensitive else converted,)

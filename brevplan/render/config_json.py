@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.config import Config, Declaration, NestedBlock
+from brevplan.engine.config import Config, Declaration, ModuleCall, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
-from brevplan.engine.loader import literal_value
+from brevplan.engine.loading.literals import literal_value
+from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.lang.prepared import Prepared, Reference
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import has_secret
@@ -26,15 +27,62 @@ def configuration(config: Config | None, schemas: Mapping[str, Schema]) -> dict[
         return {"root_module": {}}
     return {
         "provider_config": {key: _provider(config, key) for key in sorted(config.providers)},
-        "root_module": {
-            "outputs": {name: _output(config, name) for name in sorted(config.outputs)},
-            "resources": [
-                _resource(config, config.resources[address], schemas.get(address.kind))
-                for address in sorted(config.resources)
-            ],
-            "variables": {name: _variable(config, name) for name in sorted(config.variables)},
-        },
+        "root_module": _Module(config, schemas).data(config, ()),
     }
+
+
+class _Module:
+    """Describes the modules of one configuration."""
+
+    def __init__(self, root: Config, schemas: Mapping[str, Schema]) -> None:
+        self.schemas, self.choice = schemas, ProviderChoice(root)
+
+    def data(self, config: Config, path: tuple[str, ...]) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "outputs": {name: _output(config, name) for name in sorted(config.outputs)},
+            "resources": [self.resource(path, config.resources[address]) for address in sorted(config.resources)],
+            "variables": {name: _variable(config, name) for name in sorted(config.variables)},
+        }
+        if config.calls:
+            data["module_calls"] = {name: self.call(config, name, path) for name in sorted(config.calls)}
+        return data
+
+    def call(self, config: Config, name: str, path: tuple[str, ...]) -> dict[str, Any]:
+        call, child = config.calls[name], config.children.get(name)
+        data: dict[str, Any] = {"source": call.source, "expressions": _inputs(call, child)}
+        data |= _repetition(call)
+        if child is not None:
+            data["module"] = self.data(child, (*path, name))
+        return data
+
+    def resource(self, path: tuple[str, ...], declaration: Declaration) -> dict[str, Any]:
+        address = declaration.address
+        return {
+            "address": str(address),
+            "mode": "data" if address.is_data else "managed",
+            "type": address.kind,
+            "name": address.name,
+            "provider_config_key": self.choice.of(path, declaration, Diagnostics()) or "",
+            "expressions": _expressions(declaration, self.schemas.get(address.kind) or Schema({})),
+            "schema_version": 0,
+            **_repetition(declaration),
+        }
+
+
+def _inputs(call: ModuleCall, child: Config | None) -> dict[str, Any]:
+    hidden = {name for name, block in child.variables.items() if block.sensitive} if child is not None else set()
+    return {name: _expression(call.inputs[name], sensitive=name in hidden) for name in sorted(call.inputs)}
+
+
+def _repetition(block: Declaration | ModuleCall) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    if block.count is not None:
+        data["count_expression"] = _expression(block.count)
+    if block.for_each is not None:
+        data["for_each_expression"] = _expression(block.for_each)
+    if block.depends_on:
+        data["depends_on"] = _references(block.depends_on)
+    return data
 
 
 def _provider(config: Config, key: str) -> dict[str, Any]:
@@ -67,33 +115,6 @@ def _variable(config: Config, name: str) -> dict[str, Any]:
     if block.sensitive:
         data["sensitive"] = True
     return data
-
-
-def _resource(config: Config, declaration: Declaration, schema: Schema | None) -> dict[str, Any]:
-    address = declaration.address
-    data: dict[str, Any] = {
-        "address": str(address),
-        "mode": "data" if address.is_data else "managed",
-        "type": address.kind,
-        "name": address.name,
-        "provider_config_key": _provider_key(config, declaration),
-        "expressions": _expressions(declaration, schema or Schema({})),
-        "schema_version": 0,
-    }
-    if declaration.count is not None:
-        data["count_expression"] = _expression(declaration.count)
-    if declaration.for_each is not None:
-        data["for_each_expression"] = _expression(declaration.for_each)
-    if declaration.depends_on:
-        data["depends_on"] = _references(declaration.depends_on)
-    return data
-
-
-def _provider_key(config: Config, declaration: Declaration) -> str:
-    chosen = declaration.provider or config.settings.default_provider
-    if chosen is not None:
-        return chosen.text
-    return next(iter(config.providers)) if len(config.providers) == 1 else ""
 
 
 def _expressions(declaration: Declaration, schema: Schema) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from brevplan.diagnostics import Severity
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, ModulePath
 from brevplan.engine.change import Action, Change, OutputChange, Plan
 from brevplan.engine.config import Config
 from brevplan.engine.kind import Schema
@@ -27,6 +27,7 @@ from brevplan.render.leaves import (
     shown_data,
     unknown_mask,
 )
+from brevplan.render.modules_json import module_address, nested
 from brevplan.render.words import address_of
 
 _ACTIONS: Final = {
@@ -36,6 +37,7 @@ _ACTIONS: Final = {
     Action.DELETE: ["delete"],
     Action.REPLACE: ["delete", "create"],
     Action.REPLACE_CREATE_FIRST: ["create", "delete"],
+    Action.FORGET: ["forget"],
 }
 _OWN_PROVIDER: Final = "brevplan"
 """What provides a resource that stands at no cloud, such as a firewall."""
@@ -71,8 +73,8 @@ class _Document:
         self.plan, self.schemas, self.version = plan, schemas, version
         self.resource_changes: list[dict[str, Any]] = []
         self.deferred: list[dict[str, Any]] = []
-        self.prior: list[dict[str, Any]] = []
-        self.planned: list[dict[str, Any]] = []
+        self.prior: list[tuple[ModulePath, dict[str, Any]]] = []
+        self.planned: list[tuple[ModulePath, dict[str, Any]]] = []
 
     def build(self, config: Config | None, variables: Mapping[str, Value], timestamp: str) -> dict[str, Any]:
         plan = self.plan
@@ -86,7 +88,7 @@ class _Document:
             "variables": {name: _variable(variables[name]) for name in sorted(variables)},
             "planned_values": {
                 "outputs": dict(_planned_outputs(outputs)),
-                "root_module": {"resources": self.planned},
+                "root_module": nested(self.planned),
             },
             "resource_drift": [
                 self.drift(change) for change in sorted(plan.drift, key=lambda change: (change.address, change.deposed))
@@ -97,7 +99,7 @@ class _Document:
             "prior_state": {
                 "format_version": "1.0",
                 "terraform_version": self.version,
-                "values": {"outputs": dict(_prior_outputs(outputs)), "root_module": {"resources": self.prior}},
+                "values": {"outputs": dict(_prior_outputs(outputs)), "root_module": nested(self.prior)},
             },
             "configuration": configuration(config, self.schemas),
             "timestamp": timestamp,
@@ -112,7 +114,7 @@ class _Document:
         before = self.side(change, change.before)
         after = before if change.after is change.before else self.side(change, change.after)
         if before.data is not None:
-            self.prior.append(_instance(change, before, prior=True))
+            self.prior.append((change.address.module, _instance(change, before, prior=True)))
         if change.blocked:
             self.deferred.append(
                 {"reason": change.blocked, "resource_change": _resource_change(change, change.action, before, after)}
@@ -125,7 +127,7 @@ class _Document:
         action = Action.NOOP if is_still else change.action
         self.resource_changes.append(_resource_change(change, action, before, after))
         if after.data is not None and not change.deposed:
-            self.planned.append(_instance(change, after))
+            self.planned.append((change.address.module, _instance(change, after)))
 
     def side(self, change: Change, attributes: Mapping[str, Value] | None) -> _Side:
         if attributes is None:
@@ -140,7 +142,11 @@ class _Document:
 
 
 def _resource_change(change: Change, action: Action, before: _Side, after: _Side) -> dict[str, Any]:
-    data = {**_identity(change.address), "provider_name": _provider(change)}
+    data = {
+        **_identity(change.address), **module_address(change.address.module), "provider_name": _provider(change)
+    }  # fmt: skip
+    if change.moved_from is not None:
+        data["previous_address"] = str(change.moved_from)
     if change.deposed:
         data["deposed"] = change.deposed
     data["change"] = _change(change, action, before, after)

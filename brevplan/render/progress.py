@@ -24,6 +24,8 @@ WORDS: Final[dict[Verb, tuple[str, str]]] = {
     Verb.STOP: ("Stopping", "Stop"),
     Verb.DESTROY: ("Destroying", "Destruction"),
     Verb.ADOPT: ("Adopting", "Adoption"),
+    Verb.MOVE: ("Moving", "Move"),
+    Verb.FORGET: ("Forgetting", "Removal from the state"),
 }
 """What a verb is called while it is under way, and as a thing that is complete or failed."""
 

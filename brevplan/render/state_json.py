@@ -9,6 +9,7 @@ from brevplan.engine.kind import Schema
 from brevplan.engine.ports import Record, Role
 from brevplan.lang.values import Value
 from brevplan.render.leaves import mark_sensitive, object_data, object_mask, output_data, secret_mask
+from brevplan.render.modules_json import nested
 from brevplan.render.text import recorded_values
 
 
@@ -23,7 +24,7 @@ def state_document(
             "outputs": {
                 name: output_data(value, sensitive=hidden) for name, (value, hidden) in sorted(outputs.items())
             },
-            "root_module": {"resources": [_resource(record, schemas) for record in records]},
+            "root_module": nested((record.address.module, _resource(record, schemas)) for record in records),
         },
     }
 

@@ -108,7 +108,7 @@ class _PlanText:
                 return "-/+"
             case Action.REPLACE_CREATE_FIRST:
                 return "+/-"
-            case Action.NOOP:
+            case Action.NOOP | Action.FORGET:
                 return NONE
         if change.is_only_power:
             return (_START if change.power is Power.START else _STOP)[self.ascii]
@@ -149,6 +149,8 @@ class _PlanText:
 
     def body(self, change: Change) -> Body:
         sign = self.sign(change)
+        if change.action is Action.FORGET or (sign == NONE and not change.imports):
+            return Body(sign, change.before, change.before, frozenset())
         if sign in (ADD, REMOVE, NONE):
             return Body(sign, change.before, change.after)
         return Body(

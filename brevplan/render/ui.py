@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from brevplan.diagnostics import Diagnostic
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, path_text
 from brevplan.engine.change import Action, Change, Counts, OutputChange, Plan, Reason
 from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
 from brevplan.engine.graph import Verb
@@ -31,6 +31,7 @@ _ACTIONS: Final = {
     Action.DELETE: "delete",
     Action.REPLACE: "replace",
     Action.REPLACE_CREATE_FIRST: "replace",
+    Action.FORGET: "forget",
 }
 _REASONS: Final = {
     Reason.CANNOT_UPDATE: "cannot_update",
@@ -44,6 +45,8 @@ _HOOK_ACTIONS: Final = {
     Verb.STOP: "update",
     Verb.DESTROY: "delete",
     Verb.ADOPT: "import",
+    Verb.MOVE: "move",
+    Verb.FORGET: "forget",
 }
 
 
@@ -91,7 +94,9 @@ def plan_lines(plan: Plan, timestamp: str) -> Iterator[Line]:
 
 
 def planned_change(change: Change, timestamp: str) -> Line:
-    action = "import" if change.action is Action.NOOP and change.imports else _ACTIONS[change.action]
+    action = _ACTIONS[change.action]
+    if change.action is Action.NOOP:
+        action = "import" if change.imports else "move"
     message = f"{change.address}: Plan to {change.power.value if change.is_only_power and change.power else action}"
     return _line("planned_change", message, timestamp, change=_change(change, action))
 
@@ -109,6 +114,8 @@ def _change(change: Change, action: str) -> dict[str, Any]:
         data["reason"] = reason
     if change.imports:
         data["importing"] = {"id": change.imports}
+    if change.moved_from is not None:
+        data["previous_resource"] = resource(change.moved_from)
     if change.power is not None:
         data["power"] = change.power.value
     if change.deposed:
@@ -125,6 +132,7 @@ def change_summary(
         "change": counts.change + counts.start + counts.stop,
         "import": counts.imports,
         "remove": counts.destroy,
+        "forget": counts.forget,
         "operation": operation,
     }
     words = message or render_counts(counts, "destroy" if operation == "destroy" else "apply")
@@ -191,8 +199,8 @@ def resource(address: Address) -> dict[str, Any]:
     text = str(address)
     return {
         "addr": text,
-        "module": "",
-        "resource": text,
+        "module": path_text(address.module),
+        "resource": str(address.inside(())),
         "implied_provider": address.kind,
         "resource_type": address.kind,
         "resource_name": address.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from brevplan.engine.address import path_text
 from brevplan.engine.change import POWER_ATTRIBUTES, Action, Change, Power, Reason
 from brevplan.engine.kind import Schema
 from brevplan.lang.printing import print_value, quote
@@ -26,7 +27,9 @@ def some(addresses: list[str]) -> str:
 
 
 def address_of(change: Change) -> str:
-    """Name what a change is about, a machine beside the current one by its own name."""
+    """Name what a change is about: a machine beside the current one by its own name, what only moves by its old one."""
+    if change.action is Action.NOOP and not change.imports and change.moved_from is not None:
+        return str(change.moved_from)
     return f"{change.address} (deposed {change.deposed})" if change.deposed else str(change.address)
 
 
@@ -37,8 +40,12 @@ def heading(change: Change) -> str:
             return "will be created"
         case Action.DELETE:
             return "will be destroyed"
+        case Action.FORGET:
+            return "will no longer be managed by brevplan, but will not be destroyed"
+        case Action.NOOP if not change.imports:
+            return f"has moved to {change.address}"
         case Action.NOOP:
-            return "will be adopted: found by its mark"
+            return "will be imported" if change.asked else "will be adopted: found by its mark"
     if change.is_replace:
         if change.reason is Reason.REQUESTED:
             return "will be replaced, as requested"
@@ -58,8 +65,10 @@ def circumstances(change: Change) -> Iterator[str]:
     """Give the reasons and warnings that stand in parentheses under the heading."""
     if change.imports:
         # a change says in its heading what it is; that the machine is adopted stands here
-        how = "imported from" if change.action is Action.NOOP else "adopted: found by its mark as"
-        yield f'{how} "{clean(change.imports)}"'
+        is_told = change.action is Action.NOOP or change.asked
+        yield f'{"imported from" if is_told else "adopted: found by its mark as"} "{clean(change.imports)}"'
+    if change.moved_from is not None and (change.imports or change.action is not Action.NOOP):
+        yield f"moved from {change.moved_from}"
     if change.gone:
         was = change.cloud_id or change.ref_id or change.record_key
         yield f"it is gone; it was {clean(was)}" if was else "it is gone"
@@ -76,6 +85,8 @@ def circumstances(change: Change) -> Iterator[str]:
 def _deletion(change: Change) -> Iterator[str]:
     key = change.address.key
     match change.reason:
+        case Reason.NO_MODULE:
+            yield f"because {path_text(change.address.module)} is not in configuration"
         case Reason.NO_RESOURCE_CONFIG:
             yield f"because {change.address.block} is not in configuration"
         case Reason.COUNT_INDEX:
@@ -107,6 +118,8 @@ def price_of(change: Change) -> str:
     before, after = change.price_before, change.price_after
     if change.creates and not change.destroys:
         return hourly(after) if after != 0 else ""
+    if change.action is Action.FORGET:
+        return f"goes on costing {hourly(before)}" if before else ""
     if change.action is Action.DELETE:
         return f"frees {hourly(before)}" if before else ""
     return price_step(before, after) if before != after or (change.imports and after) else ""

@@ -22,6 +22,7 @@ from brevplan.engine.ports import (
     Intent,
     IntentState,
     Meta,
+    MoveRecords,
     OpenIntent,
     OpenRun,
     OpenStep,
@@ -325,6 +326,23 @@ def _drop_record(connection: sqlite3.Connection, write: DropRecord) -> None:
     connection.execute("DELETE FROM resources WHERE key = ?", (write.key,))
 
 
+def _move_records(connection: sqlite3.Connection, write: MoveRecords) -> None:
+    for number, (key, _) in enumerate(write.rows):
+        # out of the way first: at most one current row has an address, at every moment
+        connection.execute("UPDATE resources SET key = ?, address = ? WHERE key = ?", (f"#{number}", f"#{number}", key))
+    for number, (_, record) in enumerate(write.rows):
+        connection.execute(
+            "UPDATE resources SET key = ?, address = ?, reads = ?, attributes = ?, version = version + 1 WHERE key = ?",
+            (
+                record.key,
+                str(record.address),
+                _ENCODE(record.reads).decode(),
+                _ENCODE(record.attributes).decode(),
+                f"#{number}",
+            ),
+        )
+
+
 def _put_account(connection: sqlite3.Connection, write: PutAccount) -> None:
     account = write.account
     connection.execute(
@@ -350,6 +368,7 @@ _WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     CloseIntent: _close_intent,
     RetireIntent: _retire_intent,
     PutRecord: _put_record,
+    MoveRecords: _move_records,
     SetRole: _set_role,
     DropRecord: _drop_record,
     PutAccount: _put_account,

@@ -11,12 +11,13 @@ from brevplan.diagnostics import Diagnostic, Diagnostics, Source
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change
 from brevplan.engine.config import Config
+from brevplan.engine.loading.tree import Folder, load
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import Context, ModuleScope
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse
 from brevplan.lang.values import Value
-from brevplan.operations.project import load_bodies
+from brevplan.operations.project import known
 from brevplan.operations.world import ProjectFiles
 
 
@@ -28,13 +29,17 @@ def loaded(*texts: str) -> tuple[Config, list[Diagnostic]]:
         assert not problems, problems
         bodies.append(body)
     diagnostics = Diagnostics()
-    config = load_bodies(bodies, diagnostics)
+    config = load(Folder("", bodies), _no_folder, known(), diagnostics)
     return config, diagnostics.items
+
+
+def _no_folder(path: str) -> Folder:
+    raise ValueError(f"There is no folder {path}.")
 
 
 def scope_of(config: Config, **variables: Value) -> ModuleScope:
     environment = Environment(ProjectFiles(Path()), datetime(2026, 1, 1, tzinfo=UTC), False)
-    return ModuleScope(config, variables, environment, Context("default", "lab"))
+    return ModuleScope.of_root(config, variables, environment, Context("default", "lab"))
 
 
 def at(text: str) -> Address:

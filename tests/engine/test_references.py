@@ -47,7 +47,7 @@ def test_what_is_declared_is_fine(expression: str) -> None:
         ("instance.web", "No resource instance.web is declared.", ""),
         ("firewall", "A resource is named by two words, as in firewall.name.", ""),
         ("data.images.al.items", "No data source data.images.al is declared.", 'Did you mean "all"?'),
-        ("module.x.y", "This version does not read modules.", ""),
+        ("module.x.y", 'There is no module "x".', 'Declare it: module "x" { source = … }'),
         ("region", 'Nothing is named "region" here.', "Did you mean var.region?"),
         ("size", 'Nothing is named "size" here.', "Did you mean local.size?"),
         ("us", 'Nothing is named "us" here.', 'A text is written in quotes: "us".'),
@@ -91,7 +91,7 @@ def test_repetition(meta: str, expression: str, detail: str) -> None:
         'provider "local" {\n  path = var.x\n}',
         "locals {\n  l = var.x\n}",
         'output "p" {\n  value = 1\n  depends_on = [var.x]\n}',
-        'variable "w" {\n  validation {\n    condition = var.x\n    error_message = "m"\n  }\n}',
+        'variable "w" {\n  validation {\n    condition = var.w == var.x\n    error_message = "m"\n  }\n}',
     ],
 )
 def test_every_place_is_looked_at(block: str) -> None:

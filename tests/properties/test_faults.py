@@ -42,7 +42,7 @@ def unkind(seed: int, fail_rate: float, lost_response_rate: float) -> Callable[[
 
 
 def converged(lab: Lab) -> bool:
-    for _ in range(5):
+    for _ in range(8):
         try:
             done = lab.apply()
         except DiagnosticsError:

@@ -13,7 +13,7 @@ from brevplan.diagnostics import Diagnostics, Source, error
 from brevplan.engine.change import Action, Change, Cost, OrphanNote, OutputChange, Plan, Power, Reason
 from brevplan.engine.config import Config
 from brevplan.engine.kind import AttributeSpec, Schema
-from brevplan.engine.loader import load
+from brevplan.engine.loading.module import Known, load_module
 from brevplan.lang.parser import parse
 from brevplan.lang.types import STRING
 from brevplan.lang.values import Map, Object, Secret, Tuple, Unknown, Value
@@ -276,7 +276,7 @@ def test_configuration_tells_constants_from_references() -> None:
     body, problems = parse(Source("main.hcl", CONFIGURATION))
     diagnostics = Diagnostics()
     kinds: Any = {"box": BoxKind()}
-    config = load([body], kinds, {}, {"cloud": ("api_key", "region")}, diagnostics)
+    config = load_module([body], Known(kinds, {}, {"cloud": ("api_key", "region")}), diagnostics)
     assert not problems
     assert not diagnostics.items
 

@@ -101,14 +101,14 @@ def test_plan_streams_drift_changes_summary_and_outputs() -> None:
     assert lines[1]["change"] == {"resource": RESOURCE, "action": "replace", "reason": "cannot_update"}
     assert lines[2]["change"]["action"] == "update"
     assert lines[3]["change"]["importing"] == {"id": "i-7"}
-    assert lines[6]["changes"] == {"add": 1, "change": 1, "import": 1, "remove": 1, "operation": "plan"}
+    assert lines[6]["changes"] == {"add": 1, "change": 1, "import": 1, "remove": 1, "forget": 0, "operation": "plan"}
     assert lines[7]["outputs"] == {"b": {"sensitive": True, "action": "create"}}
 
 
 def test_summary_of_an_apply_counts_power_as_change() -> None:
     line = facts(ui.change_summary(Counts(add=2, change=1, start=1, stop=1), "apply", NOW))
 
-    assert line["changes"] == {"add": 2, "change": 3, "import": 0, "remove": 0, "operation": "apply"}
+    assert line["changes"] == {"add": 2, "change": 3, "import": 0, "remove": 0, "forget": 0, "operation": "apply"}
     assert line["@message"] == "Apply complete! Resources: 2 added, 1 changed, 0 destroyed, 1 started, 1 stopped."
 
 

@@ -1,0 +1,40 @@
+"""`check` blocks: what should hold of the whole. What does not hold is a warning, and never stops anything."""
+
+from __future__ import annotations
+
+from brevplan.diagnostics import Diagnostics, as_warning, warning
+from brevplan.engine.config import Condition
+from brevplan.engine.scope import ModuleScope
+from brevplan.lang.operators import OperationError, to_bool
+from brevplan.lang.prepared import EvaluationError
+from brevplan.lang.values import Secret, Unknown, reveal
+
+
+def check_all(root: ModuleScope, diagnostics: Diagnostics) -> None:
+    """Check the assertions of every module, over what is planned or is there."""
+    for _, scope in sorted(root.board.modules.items(), key=lambda item: str(item[0])):
+        for check in scope.config.checks.values():
+            for rule in check.asserts:
+                _check(rule, scope, diagnostics)
+
+
+def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> None:
+    try:
+        truth = to_bool(reveal(rule.condition.evaluate(scope)), "The condition")
+        if truth is True:
+            return
+        message = rule.message.evaluate(scope)
+    except EvaluationError as problem:
+        diagnostics.add(as_warning(problem.diagnostic))
+        return
+    except OperationError as problem:
+        diagnostics.add(warning(problem.summary, problem.message, rule.span))
+        return
+    if isinstance(truth, Unknown):
+        text = "The condition cannot be judged yet: it will be when this plan is applied."
+        diagnostics.add(warning("Check block assertion known after apply", text, rule.span))
+        return
+    text = message if isinstance(message, str) else "The condition is false."
+    if isinstance(message, Secret):
+        text = "The message is made of something sensitive, and is not shown."
+    diagnostics.add(warning("Check block assertion failed", text, rule.span))

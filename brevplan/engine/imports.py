@@ -1,0 +1,106 @@
+"""`import` blocks evaluated: which machine is to be taken in at which address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from brevplan.diagnostics import Diagnostics, Span
+from brevplan.engine.address import Address, InstanceKey
+from brevplan.engine.config import ImportBlock
+from brevplan.engine.expand import expand
+from brevplan.engine.scope import InstanceScope, ModuleScope, repetition_names
+from brevplan.lang.convert import ConversionError, to_string
+from brevplan.lang.prepared import EvaluationError, Prepared
+from brevplan.lang.values import Secret, Unknown, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One machine that an `import` block names; `provider` is empty where the resource itself says it."""
+
+    address: Address
+    cloud_id: str
+    provider: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    for_each: Prepared
+    count: None = None
+
+
+@dataclass(slots=True)
+class Imports:
+    """All of them by address, and the addresses that turned out to be declared."""
+
+    wanted: dict[Address, Import] = field(default_factory=dict)
+    met: set[Address] = field(default_factory=set)
+
+    def undeclared(self, known: Mapping[Address, object]) -> Iterator[Import]:
+        """Give those whose resource nobody declares and nothing records."""
+        for address, item in self.wanted.items():
+            if address not in self.met and address not in known:
+                yield item
+
+
+def read_imports(scope: ModuleScope, diagnostics: Diagnostics) -> Imports:
+    """Evaluate the blocks of the root module over what is known before anything is planned."""
+    found = Imports()
+    by_id: dict[tuple[str, str], Import] = {}
+    for block in scope.config.imports:
+        for item in _of_block(block, scope, diagnostics):
+            if item.address in found.wanted:
+                diagnostics.error("Duplicate import", f"{item.address} is imported twice.", item.span)
+            elif (item.provider, item.cloud_id) in by_id:
+                first = by_id[(item.provider, item.cloud_id)].address
+                diagnostics.error(
+                    "Duplicate import", f"{item.cloud_id} is imported as {first} already.", item.span,
+                    hint="One machine can have one address only.",
+                )  # fmt: skip
+            else:
+                found.wanted[item.address] = by_id[(item.provider, item.cloud_id)] = item
+    return found
+
+
+def _of_block(block: ImportBlock, scope: ModuleScope, diagnostics: Diagnostics) -> Iterator[Import]:
+    if block.for_each is None:
+        contexts = [InstanceScope(scope, {})]
+    else:
+        expansion = expand(_Repeated(block.for_each), scope, diagnostics)
+        pairs = expansion.instances if expansion is not None else ()
+        contexts = [InstanceScope(scope, repetition_names(key, value)) for key, value in pairs]
+    for context in contexts:
+        try:
+            cloud_id = _known(block.cloud_id, context, "The id")
+            key = _known(block.key, context, "The index") if block.key is not None else None
+        except EvaluationError as problem:
+            diagnostics.add(problem.diagnostic)
+            continue
+        except ValueError as problem:
+            diagnostics.error("Invalid import", f"{problem}.", block.span)
+            continue
+        text = to_string(cloud_id)
+        if not text:
+            diagnostics.error("Invalid import", "The id is empty.", block.cloud_id.node.span)
+            continue
+        provider = block.provider.text if block.provider is not None else ""
+        yield Import(block.to.instance(_key(key)), text, provider, block.span)
+
+
+def _key(value: Value) -> InstanceKey:
+    return value if isinstance(value, (int, str)) else None
+
+
+def _known(prepared: Prepared, context: InstanceScope, what: str) -> Value:
+    value = prepared.evaluate(context)
+    if isinstance(value, Secret):
+        raise ValueError(f"{what} is sensitive, and would be shown")
+    if isinstance(value, Unknown):
+        raise ValueError(f"{what} must be known while planning")
+    try:
+        to_string(value)
+    except ConversionError as problem:
+        raise ValueError(f"{what} is no text: {problem}") from None
+    return value

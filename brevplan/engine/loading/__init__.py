@@ -1,0 +1,1 @@
+"""Syntax trees in, `Config` out: structure checked, expressions prepared, every mistake told."""

@@ -1,0 +1,266 @@
+"""`moved` and `removed`: what an address was called before, and what is let go without an end.
+
+A statement speaks for every instance of the module that holds it. Where neither side of a step names a key, the keys
+are carried over; where one does, exactly that instance moves. Beside what is written, a block that gets a `count` or
+loses it keeps its first machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from brevplan.diagnostics import Diagnostics, Span
+from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, Target, path_names
+from brevplan.engine.config import Config
+from brevplan.engine.expand import mode_of
+from brevplan.engine.kind import Kind
+from brevplan.engine.ports import Intent, Record, Role, state_key
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One `moved` block with the module that holds it."""
+
+    path: tuple[str, ...]
+    source: Target
+    target: Target
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """Rows and intents under their new addresses."""
+
+    records: list[Record]
+    intents: list[Intent]
+    moved: dict[Address, Address]
+    """The old address of each current row that has a new one."""
+    rewritten: list[tuple[str, Record]]
+    """The rows that differ from what is stored, each with the key that it has there."""
+
+
+class Moves:
+    """All moves that a configuration speaks of."""
+
+    def __init__(self, config: Config, kinds: Mapping[str, Kind]) -> None:
+        self.config, self.kinds = config, kinds
+        self.written = [
+            Move(path, item.source, item.target, item.span)
+            for path, module in config.modules()
+            for item in module.moved
+        ]
+
+    def forward(self, address: Address) -> Address:
+        """Give the address that something is to have from now on."""
+        return self._way(address)[-1]
+
+    def _way(self, address: Address) -> list[Address]:
+        """Give an address with all that it becomes one after the other."""
+        way = [address]
+        while (found := next((new for new in self._ahead(way[-1]) if new not in way), None)) is not None:
+            way.append(found)
+        implied = self._implied(way[-1])
+        return way if implied in way else [*way, implied]
+
+    def former(self, address: Address) -> list[Address]:
+        """Give the addresses that something may have had before, the nearest first."""
+        found: list[Address] = []
+        pending = [address]
+        while pending:
+            now = pending.pop(0)
+            earlier = [self._swapped(now), *(_step(move, move.target, move.source, now) for move in self.written)]
+            for old in earlier:
+                if old is not None and old != address and old not in found:
+                    found.append(old)
+                    pending.append(old)
+        return found
+
+    def source_of(self, address: Address) -> Move | None:
+        """Find the statement that says that nothing has this address any more."""
+        for move in self.written:
+            new = _step(move, move.source, move.target, address)
+            if new is not None and new != address:
+                return move
+        return None
+
+    def relocate(
+        self, records: Sequence[Record], intents: Sequence[Intent], workspace: str, diagnostics: Diagnostics
+    ) -> Relocated:
+        """Put what is recorded under its new addresses; two things at one address stay where they are."""
+        current = [record for record in records if record.role is Role.CURRENT]
+        ways = {record.address: self._way(record.address) for record in current}
+        taken = {address for address, way in ways.items() if len(way) == 1}
+        moved: dict[Address, Address] = {}
+        # of two that would get the same name, the one that was called so last comes first
+        for old in sorted(ways.keys() - taken, key=lambda address: (len(ways[address]), address)):
+            new = ways[old][-1]
+            if new in taken:
+                diagnostics.warning(
+                    "Move is not possible",
+                    f"{old} would become {new}, and there is something of that name: it stays what it is.",
+                    self._span(old),
+                )
+                continue
+            taken.add(new)
+            moved[new] = old
+        names = {old: new for new, old in moved.items()}
+        texts = {str(old): str(new) for old, new in names.items()}
+        renamed = [self._renamed(record, names, texts) for record in records]
+        return Relocated(
+            renamed,
+            [
+                replace(intent, address=self.forward(intent.address)) if intent.workspace == workspace else intent
+                for intent in intents
+            ],
+            moved,
+            [(old.key, new) for old, new in zip(records, renamed, strict=True) if old is not new],
+        )
+
+    def _renamed(self, record: Record, names: Mapping[Address, Address], texts: Mapping[str, str]) -> Record:
+        address = names.get(record.address)
+        if address is None:
+            stays = record.role is Role.CURRENT
+            address = record.address if stays else self.forward(record.address)
+        reads = record.reads
+        if self.written and reads:
+            reads = tuple(str(self.forward(Address.parse(text))) for text in reads)
+        kind = self.kinds.get(record.kind) if texts else None
+        attributes = kind.renamed(record.attributes, texts) if kind is not None else record.attributes
+        if address == record.address and reads == record.reads and attributes is record.attributes:
+            return record
+        lives_here = record.key == state_key(record.workspace, record.address)
+        key = state_key(record.workspace, address) if lives_here else record.key
+        return replace(record, key=key, address=address, reads=reads, attributes=attributes)
+
+    def _span(self, address: Address) -> Span | None:
+        move = self.source_of(address)
+        return move.span if move is not None else None
+
+    def _ahead(self, address: Address) -> Iterator[Address]:
+        for move in self.written:
+            found = _step(move, move.source, move.target, address)
+            if found is not None:
+                yield found
+
+    def _implied(self, address: Address) -> Address:
+        """Follow a block, or a module call, that got a `count` or lost it."""
+        return self._rekeyed(address, {("single", 0): None, ("count", None): 0})
+
+    def _swapped(self, address: Address) -> Address | None:
+        found = self._rekeyed(address, {("count", 0): None, ("single", None): 0})
+        return found if found != address else None
+
+    def _rekeyed(self, address: Address, keys: dict[tuple[str, InstanceKey], InstanceKey]) -> Address:
+        path: list[tuple[str, InstanceKey]] = []
+        module: Config | None = self.config
+        for name, key in address.module:
+            call = module.calls.get(name) if module is not None else None
+            path.append((name, keys.get((mode_of(call), key), key) if call is not None else key))
+            module = module.children.get(name) if module is not None else None
+        declaration = module.resources.get(address.declared) if module is not None else None
+        key = address.key
+        if declaration is not None:
+            key = keys.get((mode_of(declaration), key), key)
+        if key == address.key and tuple(path) == address.module:
+            return address
+        return Address(address.kind, address.name, key, address.is_data, tuple(path))
+
+
+class Removals:
+    """What `removed` blocks say of machines whose block is gone."""
+
+    def __init__(self, config: Config) -> None:
+        self._written = [
+            (path, item.source, item.destroys) for path, module in config.modules() for item in module.removed
+        ]
+
+    def forgets(self, address: Address) -> bool:
+        """Tell whether something undeclared is to be let go, and not ended."""
+        for path, source, destroys in self._written:
+            depth = len(path)
+            if destroys or path_names(address.module[:depth]) != path:
+                continue
+            if _is_of(source, replace(address, module=address.module[depth:])):
+                return True
+        return False
+
+
+def check_removals(config: Config, diagnostics: Diagnostics) -> None:
+    """Report what is said to be removed, and still stands in the configuration."""
+    for _, module in config.modules():
+        for item in module.removed:
+            names = path_names(item.source.module)
+            inner = module.at(names)
+            if isinstance(item.source, ModuleAddress):
+                holder = module.at(names[:-1])
+                still = holder is not None and names[-1] in holder.calls
+            else:
+                still = inner is not None and item.source.declared in inner.resources
+            if still:
+                diagnostics.error(
+                    "Removed object still exists",
+                    f"{item.source} is declared, and a removed block says that it is not.",
+                    item.span,
+                    hint="Take one of the two out.",
+                )
+
+
+def _is_of(source: Target, address: Address) -> bool:
+    names = path_names(source.module)
+    if isinstance(source, ModuleAddress):
+        return path_names(address.module[: len(names)]) == names
+    return path_names(address.module) == names and (source.kind, source.name) == (address.kind, address.name)
+
+
+def _step(move: Move, source: Target, target: Target, address: Address) -> Address | None:
+    """Apply one statement to an address; None when it says nothing about it."""
+    depth = len(move.path)
+    if path_names(address.module[:depth]) != move.path:
+        return None
+    base, relative = address.module[:depth], address.module[depth:]
+    if isinstance(source, ModuleAddress):
+        size = len(source.module)
+        prefix = _path_step(source.module, target.module, relative[:size])
+        return address.inside((*base, *prefix, *relative[size:])) if prefix is not None else None
+    assert isinstance(target, Address), "a resource moves to a resource"
+    path = _path_step(source.module, target.module, relative)
+    if path is None or address.is_data or (address.kind, address.name) != (source.kind, source.name):
+        return None
+    if source.key is None and target.key is None:
+        key = address.key
+    elif address.key == source.key:
+        key = target.key
+    else:
+        return None
+    return Address(target.kind, target.name, key, False, (*base, *path))
+
+
+def _path_step(source: ModulePath, target: ModulePath, path: ModulePath) -> ModulePath | None:
+    """Give the new path; keys that neither side names are carried over."""
+    if len(path) != len(source):
+        return None
+    found = list(target)
+    for position, ((name, key), (given, given_key)) in enumerate(zip(source, path, strict=True)):
+        if name != given:
+            return None
+        if key is None and position < len(target) and target[position][1] is None:
+            found[position] = (target[position][0], given_key)
+        elif key != given_key:
+            return None
+    return tuple(found)
+
+
+def still_declared(moves: Moves, addresses: Iterable[Address], diagnostics: Diagnostics) -> None:
+    """Report what has moved away, and is declared all the same."""
+    if not moves.written:
+        return
+    for address in addresses:
+        move = moves.source_of(address)
+        if move is not None:
+            diagnostics.error(
+                "Moved object still exists",
+                f"{address} is declared, and a moved block says that it is called otherwise now.",
+                move.span,
+                hint="Rename the block, or take the moved block out.",
+            )
