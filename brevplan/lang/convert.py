@@ -26,6 +26,7 @@ from brevplan.lang.types import (
     without_optional,
 )
 from brevplan.lang.values import (
+    SENSITIVE,
     List,
     Map,
     Mapping_,
@@ -37,6 +38,8 @@ from brevplan.lang.values import (
     Unknown,
     Value,
     first_unknown,
+    mark,
+    marks_of,
     reveal,
     reveal_deep,
     type_of,
@@ -101,10 +104,11 @@ def _wanted(target: Type) -> str:
 
 def _convert_secret(value: Secret, target: Type) -> Value:
     try:
-        return Secret(convert(value.value, target))
+        return Secret(convert(value.value, target), value.marks)
     except ConversionError:
         # the reason and the path may hold what must not be shown
-        raise ConversionError(f"{_wanted(target)} is required, and the sensitive value is not one") from None
+        word = "sensitive" if value.marks & SENSITIVE else "ephemeral"
+        raise ConversionError(f"{_wanted(target)} is required, and the {word} value is not one") from None
 
 
 def _convert_unknown(value: Unknown, target: Type) -> Value:
@@ -221,7 +225,8 @@ def _to_sequence(value: Value, target: ListType | SetType) -> Value:
         # the members of a set may coincide: how many there will be, and in which order, is not known
         return _unknown_instead(result, ListType(element) if make is List else SetType(element), result)
     # a set shows by its order and length what is in it: one secret member makes it secret as a whole
-    return Secret(Set(map(reveal_deep, items), element)) if result.has_secret else Set(items, element)
+    marks = result.inner_marks
+    return Secret(Set(map(reveal_deep, items), element), marks) if marks else Set(items, element)
 
 
 def _alike(items: Iterable[Value], element: Type) -> tuple[list[Value], Type]:
@@ -267,7 +272,7 @@ def _unknown_instead(value: Sequence_ | Mapping_, type_: Type, cause: Value) -> 
     """Make the unknown that stands for a collection which cannot be made yet."""
     found = first_unknown((cause,))
     result = Unknown(type_, found.because if found is not None else "", not_null=True)
-    return Secret(result) if value.has_secret else result
+    return mark(result, value.inner_marks)
 
 
 def _to_map(value: Value, target: MapType) -> Value:
@@ -316,7 +321,7 @@ def _to_object(value: Value, target: ObjectType) -> Value:
             raise ConversionError(f'attribute "{name}" is required')
         if name in target.defaults and reveal(item) is None:
             default: Value = target.defaults[name]  # type: ignore[assignment]  # defaults are values
-            item = default if item is None else Secret(default)
+            item = mark(default, marks_of(item))
         try:
             items[name] = convert(item, type_)
         except ConversionError as problem:

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from brevplan.lang.numbers import format_number
-from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value
+from brevplan.lang.values import SENSITIVE, Mapping_, Secret, Sequence_, Unknown, Value
 
 _BARE = re.compile(r"[^\W\d][\w-]*\Z")
 _ESCAPED = re.compile(r"[\"\\\x00-\x1f\x7f-\x9f\u2028\u2029]|[$%](?=\{)")
@@ -48,7 +48,7 @@ def _one_line(value: Value) -> str:
         case Unknown():
             return "(known after apply)"
         case Secret():
-            return "(sensitive value)"
+            return "(sensitive value)" if value.marks & SENSITIVE else "(ephemeral value)"
         case Sequence_():
             return f"[{', '.join(map(_one_line, value.items))}]"
         case Mapping_():

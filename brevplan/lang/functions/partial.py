@@ -11,32 +11,38 @@ from collections.abc import Iterable
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import (
     Mapping_,
-    Secret,
+    Marks,
     Sequence_,
     Unknown,
     Value,
+    all_marks,
     first_unknown,
-    has_secret,
     has_unknown,
+    marks_of,
     reveal,
     reveal_deep,
     type_of,
 )
 
 
-def mark(value: Value, secret: bool) -> Value:
-    """Make a value secret when it was derived from one."""
-    return Secret(value) if secret else value
+def bare(value: Value) -> tuple[Value, Marks]:
+    """Take the outermost marks off, and give them."""
+    return reveal(value), marks_of(value)
 
 
-def bare(value: Value) -> tuple[Value, bool]:
-    """Take the outermost secret mark off, and tell whether there was one."""
-    return reveal(value), isinstance(value, Secret)
+def bare_deep(value: Value) -> tuple[Value, Marks]:
+    """Take every mark off, at every depth, and give them."""
+    return reveal_deep(value), all_marks(value)
 
 
-def bare_deep(value: Value) -> tuple[Value, bool]:
-    """Take every secret mark off, and tell whether there was one."""
-    return reveal_deep(value), has_secret(value)
+def bare_all(values: Iterable[Value]) -> tuple[list[Value], Marks]:
+    """Take the outermost marks off several values, and give them together."""
+    marks = 0
+    given = []
+    for value in values:
+        marks |= marks_of(value)
+        given.append(reveal(value))
+    return given, marks
 
 
 def pending(type_: Type, *values: Value, not_null: bool = True) -> Unknown:

@@ -8,8 +8,8 @@ from typing import Final
 
 from brevplan.lang.gate import Function
 
-# the evaluator implements these itself: they take expressions, or render templates
-SPECIAL_FORMS: Final = frozenset({"can", "templatefile", "templatestring", "try", "type"})
+# the evaluator implements these itself: they take expressions or types, or render templates
+SPECIAL_FORMS: Final = frozenset({"can", "convert", "templatefile", "templatestring", "try", "type"})
 
 _FAMILIES: Final[dict[str, str]] = {
     "choices": "alltrue anytrue coalesce coalescelist one",

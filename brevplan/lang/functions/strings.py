@@ -5,10 +5,10 @@ from __future__ import annotations
 from brevplan.lang.convert import ConversionError, to_string
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType
-from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, has_unknown
+from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, has_unknown, mark
 
 from .arguments import converted, kind_of, not_negative, whole
-from .partial import bare_deep, mark, pending
+from .partial import bare_deep, pending
 from .text import characters, normal
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -41,12 +41,12 @@ def _indent(_: Environment, spaces: Number, text: str) -> Value:
 def _join(_: Environment, separator: Value, *lists: Value) -> Value:
     if not lists:
         raise FunctionError("at least one list is required", 1)
-    given, secret = bare_deep(separator)
+    given, marks = bare_deep(separator)
     pieces: list[str] = []
     unknown = [given] if isinstance(given, Unknown) else []
     for position, argument in enumerate(lists, 1):
-        items, hidden = bare_deep(argument)
-        secret = secret or hidden
+        items, list_marks = bare_deep(argument)
+        marks |= list_marks
         if isinstance(items, Unknown):
             converted(items, ListType(STRING), "lists", position)
             unknown.append(items)
@@ -56,9 +56,9 @@ def _join(_: Environment, separator: Value, *lists: Value) -> Value:
         pieces.extend(_piece(item, number, position) for number, item in enumerate(items))
         unknown.extend(item for item in items if isinstance(item, Unknown))
     if unknown:
-        return mark(pending(STRING, *unknown), secret)
+        return mark(pending(STRING, *unknown), marks)
     assert isinstance(given, str)
-    return mark(normal(given.join(pieces)), secret)
+    return mark(normal(given.join(pieces)), marks)
 
 
 def _piece(item: Value, number: int, position: int) -> str:
