@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.numbers import MANTISSA_BITS, format_number, round512
+from brevplan.lang.refinements import compared, equality
 from brevplan.lang.types import (
     ANY,
     BOOL,
@@ -43,7 +44,6 @@ from brevplan.lang.values import (
     Unknown,
     Value,
     all_marks,
-    equality,
     first_unknown,
     mark,
     marks_of,
@@ -77,8 +77,7 @@ def binary(symbol: str, left: Value, right: Value) -> Value:
     a = left if left.__class__ is int else _operand(symbol, "left side", left)
     b = right if right.__class__ is int else _operand(symbol, "right side", right)
     if isinstance(a, Unknown) or isinstance(b, Unknown):
-        because = a.because if isinstance(a, Unknown) else b.because  # type: ignore[union-attr]  # one of them is
-        return Unknown(BOOL if symbol in _COMPARE else NUMBER, because, not_null=True)
+        return _undecided(symbol, a, b)
     if symbol in _COMPARE:
         return _COMPARE[symbol](a, b)
     return _ARITHMETIC[symbol](a, b)
@@ -92,6 +91,16 @@ def _hidden(what: str, marks: Marks, apply: Callable[..., Value], *arguments: An
         word = "sensitive" if marks & SENSITIVE else "ephemeral"
         message = f"{what} cannot be applied: a value is {word}, so the reason is not shown."
         raise OperationError(problem.summary, message) from None
+
+
+def _undecided(symbol: str, left: Value, right: Value) -> Value:
+    """Give the result for numbers of which one is not known: its bounds may decide a comparison."""
+    if symbol in _COMPARE:
+        decided = compared(symbol, left, right)
+        if decided is not None:
+            return decided
+    cause = first_unknown((left, right))
+    return Unknown(BOOL if symbol in _COMPARE else NUMBER, cause.because if cause is not None else "", not_null=True)
 
 
 def _equal(left: Value, right: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from brevplan.lang.types import NUMBER, STRING, ListType, MapType, TupleType, Type
-from brevplan.lang.values import Mapping_, Number, Secret, Sequence_, Set, Unknown, Value, reveal
+from brevplan.lang.values import Mapping_, Number, Secret, Sequence_, Set, Unknown, Value, has_unknown, reveal, same
 
 Bounds = tuple[Number | None, Number | None]
 
@@ -43,12 +43,41 @@ def starts_with(text: Unknown, prefix: str) -> bool | None:
     return None if prefix.startswith(text.prefix) else False
 
 
+def equality(left: Value, right: Value) -> bool | None:
+    """Compare as `same` does, but values that may be unknown: None when what is unknown decides it."""
+    left, right = reveal(left), reveal(right)
+    if isinstance(right, Unknown):
+        left, right = right, left
+    if isinstance(left, Unknown):
+        return False if excludes(left, right) else None
+    if not has_unknown(left) and not has_unknown(right):
+        return same(left, right)
+    if left.__class__ is not right.__class__:
+        return False
+    if isinstance(left, Set):
+        return None  # its unknown members may coincide with others
+    if isinstance(left, Sequence_) and isinstance(right, Sequence_):
+        return _all_equal(left.items, right.items) if len(left) == len(right) else False
+    if isinstance(left, Mapping_) and isinstance(right, Mapping_) and left.items.keys() == right.items.keys():
+        return _all_equal(left.items.values(), right.items.values())
+    return False
+
+
+def _all_equal(left: Iterable[Value], right: Iterable[Value]) -> bool | None:
+    found = set(map(equality, left, right))
+    if False in found:
+        return False
+    return None if None in found else True
+
+
 def excludes(value: Unknown, other: Value) -> bool:
-    """Tell whether an unknown can never become this known value."""
+    """Tell whether an unknown can never become this value."""
     if other is None:
         return value.not_null
     if isinstance(other, str):
-        return bool(value.prefix) and not other.startswith(value.prefix)
+        return not other.startswith(value.prefix)
+    if isinstance(other, Unknown):
+        return not (value.prefix.startswith(other.prefix) or other.prefix.startswith(value.prefix))
     least, most = bounds_of(value)
     low, high = bounds_of(other)
     return _above(least, high) or _above(low, most)

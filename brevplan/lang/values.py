@@ -334,33 +334,6 @@ def same_all(left: Sequence[Value], right: Sequence[Value]) -> bool:
     return len(left) == len(right) and all(map(same, left, right))
 
 
-def equality(left: Value, right: Value) -> bool | None:
-    """Compare as `same` does, but values that may be unknown: None when what is unknown decides it."""
-    left, right = reveal(left), reveal(right)
-    if isinstance(right, Unknown):
-        left, right = right, left
-    if isinstance(left, Unknown):
-        return False if left.not_null and right is None else None
-    if not has_unknown(left) and not has_unknown(right):
-        return same(left, right)
-    if left.__class__ is not right.__class__:
-        return False
-    if isinstance(left, Set):
-        return None  # its unknown members may coincide with others
-    if isinstance(left, Sequence_) and isinstance(right, Sequence_):
-        return _all_equal(left.items, right.items) if len(left) == len(right) else False
-    if isinstance(left, Mapping_) and isinstance(right, Mapping_) and left.items.keys() == right.items.keys():
-        return _all_equal(left.items.values(), right.items.values())
-    return False
-
-
-def _all_equal(left: Iterable[Value], right: Iterable[Value]) -> bool | None:
-    found = set(map(equality, left, right))
-    if False in found:
-        return False
-    return None if None in found else True
-
-
 def _identity(value: Value) -> object:
     """Give a hashable stand-in under which only `same` values meet."""
     match value:

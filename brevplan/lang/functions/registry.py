@@ -12,6 +12,10 @@ from brevplan.lang.gate import Function
 SPECIAL_FORMS: Final = frozenset({"can", "convert", "templatefile", "templatestring", "try", "type"})
 
 _FAMILIES: Final[dict[str, str]] = {
+    "assumptions": (
+        "assumeequal assumelistlength assumelistlengthmax assumelistlengthmin assumemaplength assumemaplengthmax "
+        "assumemaplengthmin assumenotnull assumesetlength assumesetlengthmax assumesetlengthmin assumestringprefix"
+    ),
     "choices": "alltrue anytrue coalesce coalescelist one",
     "conversion": "ephemeralasnull issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring",
     "dates": "formatdate plantimestamp timeadd timecmp timestamp",

@@ -185,7 +185,7 @@ def _known_length(value: Value) -> Value:
         return len(characters(value))
     if isinstance(value, Set) and value.has_unknown and len(value) > 1:
         # members that are not known yet may coincide
-        return pending(NUMBER, value)
+        return pending(NUMBER, value, least=1, most=len(value))
     if isinstance(value, (Sequence_, Mapping_)):
         return len(value)
     raise FunctionError(f"a string, a collection, a tuple or an object is required, not {kind_of(value)}", 0)
@@ -198,9 +198,11 @@ def _unknown_length(value: Unknown) -> Value:
         case ObjectType(attributes=attributes):
             return len(attributes)
         case ListType() | SetType() | MapType():
-            return pending(NUMBER, value)
+            if value.least is not None and value.least == value.most:
+                return value.least
+            return pending(NUMBER, value, least=value.least or 0, most=value.most)
         case type_ if type_ in (ANY, STRING):
-            return pending(NUMBER, value)
+            return pending(NUMBER, value, least=1 if value.prefix else 0)
         case _:
             raise FunctionError(f"a string, a collection, a tuple or an object is required, not {kind_of(value)}", 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brevplan.lang.convert import ConversionError, to_string
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
+from brevplan.lang.refinements import starts_with
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType
 from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, has_unknown, mark
 
@@ -19,7 +20,13 @@ def _chomp(_: Environment, text: str) -> Value:
     return text.rstrip("\r\n")
 
 
-def _startswith(_: Environment, text: str, prefix: str) -> Value:
+def _startswith(_: Environment, text: Value, prefix: Value) -> Value:
+    if not isinstance(prefix, str):
+        return pending(BOOL, prefix)
+    if isinstance(text, Unknown):
+        found = starts_with(text, prefix)
+        return pending(BOOL, text) if found is None else found
+    assert isinstance(text, str)
     return text.startswith(prefix)
 
 
@@ -167,7 +174,13 @@ _STRINGS = Parameter("list", ListType(STRING))
 
 FUNCTIONS: tuple[Function, ...] = (
     Function("chomp", (_TEXT,), _chomp, STRING, summary="the text without its trailing line ends"),
-    Function("startswith", (_TEXT, Parameter("prefix", STRING)), _startswith, BOOL, summary="whether it begins so"),
+    Function(
+        "startswith",
+        (Parameter("text", STRING, sees_unknown=True), Parameter("prefix", STRING, sees_unknown=True)),
+        _startswith,
+        BOOL,
+        summary="whether it begins so",
+    ),
     Function("endswith", (_TEXT, Parameter("suffix", STRING)), _endswith, BOOL, summary="whether it ends so"),
     Function("strcontains", (_TEXT, Parameter("part", STRING)), _strcontains, BOOL, summary="whether it has the part"),
     Function("indent", (Parameter("spaces", NUMBER), _TEXT), _indent, STRING, summary="all lines but the first moved"),
