@@ -23,10 +23,15 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(letter) or f"\\u{ord(letter):04x}"
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be written as a name."""
+    return _BARE.match(text) is not None
+
+
 def name_of(key: str) -> str:
     """Write the key of an object: bare where that is allowed, else quoted."""
     # `for` behind an opening brace begins a for expression
-    return key if _BARE.match(key) and key != "for" else quote(key)
+    return key if is_name(key) and key != "for" else quote(key)
 
 
 def print_value(value: Value, *, short: bool = False) -> str:

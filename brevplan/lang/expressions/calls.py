@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brevplan.diagnostics import Span, suggest
 from brevplan.lang import ast
-from brevplan.lang.expressions.special_forms import SPECIAL_FORMS, VALUE_ARGUMENTS
+from brevplan.lang.expressions.special_forms import CATCHING, SPECIAL_FORMS, VALUE_ARGUMENTS
 from brevplan.lang.functions import registry
 from brevplan.lang.gate import Function, FunctionError, invoke
 from brevplan.lang.prepared import EvaluationError, Loop, Preparer, Run, Scope, fault
@@ -14,13 +14,15 @@ from brevplan.lang.values import Secret, Sequence_, Unknown, Value, all_marks, m
 
 def prepare_call(preparer: Preparer, node: ast.Call, loops: frozenset[str]) -> Run:
     name = node.name.removeprefix("core::")
-    values = node.arguments[: VALUE_ARGUMENTS.get(name)]
-    arguments = [preparer.expression(argument, loops) for argument in values]
     special = SPECIAL_FORMS.get(name)
     if special is not None:
         if node.expand:
             raise fault("Invalid expansion", f'The arguments of "{name}" are written out.', node.arguments[-1].span)
-        return special(node, arguments)
+        values = node.arguments[: VALUE_ARGUMENTS.get(name)]
+        if name in CATCHING:
+            return special(node, [_attempted(preparer, argument, loops) for argument in values])
+        return special(node, [preparer.expression(argument, loops) for argument in values])
+    arguments = [preparer.expression(argument, loops) for argument in node.arguments]
     function = registry.lookup(node.name)
     if function is None:
         raise fault(
@@ -40,6 +42,21 @@ def prepare_call(preparer: Preparer, node: ast.Call, loops: frozenset[str]) -> R
             raise _function_fault(node, problem) from None
 
     return run
+
+
+def _attempted(preparer: Preparer, node: ast.Expression, loops: frozenset[str]) -> Run:
+    """Prepare what `try` and `can` are for: a mistake that they catch, such as an unknown function, comes later."""
+    try:
+        return preparer.expression(node, loops)
+    except EvaluationError as problem:
+        if not problem.catchable:
+            raise
+        diagnostic = problem.diagnostic
+
+    def fail(scope: Scope, loop: Loop) -> Value:
+        raise EvaluationError(diagnostic)
+
+    return fail
 
 
 def _spread_call(node: ast.Call, function: Function, scope: Scope, values: list[Value]) -> Value:

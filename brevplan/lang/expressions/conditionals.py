@@ -16,6 +16,7 @@ def prepare_conditional(preparer: Preparer, node: ast.Conditional, loops: frozen
 
     def run(scope: Scope, loop: Loop) -> Value:
         condition = test(scope, loop)
+        marks = marks_of(condition)
         truth = truth_of(node.condition, condition, "The condition")
         if isinstance(truth, Unknown):
             result = _undecided(node, truth, (then, otherwise), scope, loop)
@@ -25,7 +26,9 @@ def prepare_conditional(preparer: Preparer, node: ast.Conditional, loops: frozen
             rest = attempt(other, scope, loop)
             if not isinstance(rest, EvaluationError):
                 result = _as_common(node, result, rest, is_then=truth)
-        return mark(result, marks_of(condition))
+                # so that whether the result is hidden does not change with the condition
+                marks |= marks_of(rest)
+        return mark(result, marks)
 
     return run
 

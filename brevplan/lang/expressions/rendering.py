@@ -9,6 +9,7 @@ from brevplan.diagnostics import Source, Span, suggest
 from brevplan.lang import ast
 from brevplan.lang.gate import Environment
 from brevplan.lang.prepared import NO_LOOP, EvaluationError, Loop, Prepared, Run, Scope, Step, fault
+from brevplan.lang.printing import is_name, quote
 from brevplan.lang.types import ANY
 from brevplan.lang.values import Mapping_, Unknown, Value, all_marks, mark, mark_whole, marks_of, reveal
 
@@ -79,6 +80,10 @@ class _TemplateScope:
 def _render(source: Source, names: Value, scope: Scope, node: ast.Call) -> Value:
     if not isinstance(names, Mapping_):
         raise fault(f'Error in function "{node.name}"', "The variables must be an object.", node.arguments[1].span)
+    for name in names:
+        if not is_name(name):
+            reason = f"{quote(name)} cannot name a variable: a letter or _ comes first, then letters, digits, _ and -."
+            raise fault(f'Error in function "{node.name}"', reason, node.arguments[1].span)
     key = ("template", source.name, source.text)
     prepared = scope.environment.cache.get(key)
     if not isinstance(prepared, Prepared):

@@ -50,6 +50,9 @@ def make_convert(node: ast.Call, arguments: list[Run]) -> Run:
     return run
 
 
+CATCHING: Final = frozenset({"can", "try"})
+"""The special forms that a mistake in their arguments is no mistake for."""
+
 VALUE_ARGUMENTS: Final[dict[str, int]] = {"convert": 1}
 """How many arguments of a special form are values; those behind them are types."""
 
