@@ -75,26 +75,20 @@ def _bounded(value: Value, least: int, most: int) -> Value:
     if given is None:
         return value
     low, high = bounds_of(given)
-    if (low is not None and low > most) or (high is not None and high < least):
-        raise FunctionError(f"the assumption does not hold: {_count(low, high)}, {_assumed(least, most)}", 0)
+    if low is not None and low > most:
+        raise _other_length("at least" if low != high else "", low, f"at most {most}")
+    if high is not None and high < least:
+        raise _other_length("at most" if low != high else "", high, f"at least {least}")
     if not isinstance(given, Unknown):
         return value
     narrowed = _narrowed(given, least=max(least, low or 0), most=most if high is None else min(most, high))
     return mark(_settled(narrowed), marks)
 
 
-def _count(low: Number | None, high: Number | None) -> str:
-    if low == high:
-        return f"there {'is' if low == 1 else 'are'} {low} element{'' if low == 1 else 's'}"
-    return f"there are at most {high} elements" if low is None else f"there are at least {low} elements"
-
-
-def _assumed(least: int, most: int) -> str:
-    if least == most:
-        return f"not {least}"
-    if most == _LIMITLESS:
-        return f"and at least {least} were assumed"
-    return f"and {f'{least} to' if least else 'at most'} {most} were assumed"
+def _other_length(bound: str, count: Number, assumed: str) -> FunctionError:
+    verb, noun = ("is", "element") if count == 1 else ("are", "elements")
+    there = " ".join(filter(None, ("there", verb, bound, str(count), noun)))
+    return FunctionError(f"the assumption does not hold: {there}, and {assumed} were assumed", 0)
 
 
 def _narrowed(
