@@ -26,6 +26,7 @@ from brevplan.lang.types import (
     without_optional,
 )
 from brevplan.lang.values import (
+    SENSITIVE,
     List,
     Map,
     Mapping_,
@@ -37,6 +38,8 @@ from brevplan.lang.values import (
     Unknown,
     Value,
     first_unknown,
+    mark,
+    marks_of,
     reveal,
     reveal_deep,
     type_of,
@@ -101,10 +104,11 @@ def _wanted(target: Type) -> str:
 
 def _convert_secret(value: Secret, target: Type) -> Value:
     try:
-        return Secret(convert(value.value, target))
+        return Secret(convert(value.value, target), value.marks)
     except ConversionError:
         # the reason and the path may hold what must not be shown
-        raise ConversionError(f"{_wanted(target)} is required, and the sensitive value is not one") from None
+        word = "sensitive" if value.marks & SENSITIVE else "ephemeral"
+        raise ConversionError(f"{_wanted(target)} is required, and the {word} value is not one") from None
 
 
 def _convert_unknown(value: Unknown, target: Type) -> Value:
@@ -112,13 +116,25 @@ def _convert_unknown(value: Unknown, target: Type) -> Value:
     source = value.type
     if isinstance(source, TupleType) and not isinstance(target, Primitive):
         stand_in = convert(Tuple([Unknown(element) for element in source.elements]), target)
-        return Unknown(_type_once_known(stand_in, target), value.because, not_null=value.not_null)
+        return _refined(value, _type_once_known(stand_in, target))
     if isinstance(source, ObjectType) and not isinstance(target, Primitive) and not source.optional:
         stand_in = convert(Object({name: Unknown(type_) for name, type_ in source.attributes.items()}), target)
-        return Unknown(_type_once_known(stand_in, target), value.because, not_null=value.not_null)
+        return _refined(value, _type_once_known(stand_in, target))
     if source is not ANY and not _may_become(source, target):
         raise _mismatch(source, target)
-    return Unknown(_settle_unknown(source, target), value.because, not_null=value.not_null)
+    return _refined(value, _settle_unknown(source, target))
+
+
+def _refined(value: Unknown, type_: Type) -> Unknown:
+    """Give the unknown of another type, with what is known of it still."""
+    prefix = value.prefix if type_ == STRING else ""
+    if not (type_ == value.type == NUMBER or _structural(value.type, type_)):
+        return Unknown(type_, value.because, not_null=value.not_null, prefix=prefix)
+    count = len(value.type.elements) if isinstance(value.type, TupleType) else None
+    least, most = (value.least, value.most) if count is None else (count, count)
+    if isinstance(type_, SetType) and not isinstance(value.type, SetType) and least is not None:
+        least = min(least, 1)  # elements that are equal become one
+    return Unknown(type_, value.because, not_null=value.not_null, least=least, most=most)
 
 
 def _type_once_known(stand_in: Value, target: Type) -> Type:
@@ -219,9 +235,10 @@ def _to_sequence(value: Value, target: ListType | SetType) -> Value:
     result = Tuple(items)
     if result.has_unknown:
         # the members of a set may coincide: how many there will be, and in which order, is not known
-        return _unknown_instead(result, ListType(element) if make is List else SetType(element), result)
+        return _unknown_instead(value, ListType(element) if make is List else SetType(element), result)
     # a set shows by its order and length what is in it: one secret member makes it secret as a whole
-    return Secret(Set(map(reveal_deep, items), element)) if result.has_secret else Set(items, element)
+    marks = result.inner_marks
+    return Secret(Set(map(reveal_deep, items), element), marks) if marks else Set(items, element)
 
 
 def _alike(items: Iterable[Value], element: Type) -> tuple[list[Value], Type]:
@@ -266,8 +283,10 @@ def _open_unknown(value: Sequence_ | Mapping_, element: Type) -> Value:
 def _unknown_instead(value: Sequence_ | Mapping_, type_: Type, cause: Value) -> Value:
     """Make the unknown that stands for a collection which cannot be made yet."""
     found = first_unknown((cause,))
-    result = Unknown(type_, found.because if found is not None else "", not_null=True)
-    return Secret(result) if value.has_secret else result
+    may_coincide = isinstance(type_, SetType) or isinstance(value, Set)
+    least = min(len(value), 1) if may_coincide else len(value)
+    result = Unknown(type_, found.because if found is not None else "", not_null=True, least=least, most=len(value))
+    return mark(result, value.inner_marks)
 
 
 def _to_map(value: Value, target: MapType) -> Value:
@@ -316,7 +335,7 @@ def _to_object(value: Value, target: ObjectType) -> Value:
             raise ConversionError(f'attribute "{name}" is required')
         if name in target.defaults and reveal(item) is None:
             default: Value = target.defaults[name]  # type: ignore[assignment]  # defaults are values
-            item = default if item is None else Secret(default)
+            item = mark(default, marks_of(item))
         try:
             items[name] = convert(item, type_)
         except ConversionError as problem:

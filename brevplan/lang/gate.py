@@ -14,7 +14,21 @@ from typing import Protocol
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ANY, Type
-from brevplan.lang.values import Secret, Unknown, Value, first_unknown, has_secret, has_unknown, reveal, reveal_deep
+from brevplan.lang.values import (
+    Mapping_,
+    Marks,
+    Secret,
+    Sequence_,
+    Unknown,
+    Value,
+    all_marks,
+    first_unknown,
+    has_secret,
+    has_unknown,
+    mark,
+    reveal,
+    reveal_deep,
+)
 
 
 class FunctionError(Exception):
@@ -125,12 +139,12 @@ def _call(
     function: Function, environment: Environment, parameters: Sequence[Parameter], arguments: Sequence[Value]
 ) -> Value:
     prepared: list[Value] = []
-    secret = False
+    marks = 0
     unknown: Unknown | None = None
     for position, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
         value = argument
         if has_secret(value) and not parameter.sees_secret:
-            secret = True
+            marks |= all_marks(value)
             value = reveal_deep(value)
         value = _checked(parameter, value, position)
         if unknown is None and not parameter.sees_unknown and has_unknown(value):
@@ -140,7 +154,19 @@ def _call(
         result: Value = Unknown(function.returns, unknown.because, not_null=function.never_null)
     else:
         result = function.body(environment, *prepared)
-    return Secret(result) if secret else result
+    if isinstance(result, Unknown):
+        # it may turn out to be, or to hold, a part that is hidden
+        marks |= _inner_marks(arguments)
+    return mark(result, marks)
+
+
+def _inner_marks(values: Sequence[Value]) -> Marks:
+    marks = 0
+    for value in values:
+        inner = reveal(value)
+        if isinstance(inner, (Sequence_, Mapping_)):
+            marks |= inner.inner_marks
+    return marks
 
 
 def _match(function: Function, arguments: Sequence[Value]) -> list[Parameter]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.numbers import MANTISSA_BITS, format_number, round512
+from brevplan.lang.refinements import compared, equality
 from brevplan.lang.types import (
     ANY,
     BOOL,
@@ -29,9 +30,11 @@ from brevplan.lang.types import (
     friendly,
 )
 from brevplan.lang.values import (
+    SENSITIVE,
     List,
     Map,
     Mapping_,
+    Marks,
     Number,
     Object,
     Secret,
@@ -40,9 +43,10 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
-    equality,
+    all_marks,
     first_unknown,
-    has_secret,
+    mark,
+    marks_of,
     reveal,
     type_of,
 )
@@ -68,24 +72,35 @@ def binary(symbol: str, left: Value, right: Value) -> Value:
     if symbol == "!=":
         return unary("!", _equal(left, right))
     if left.__class__ is Secret or right.__class__ is Secret:
-        return _hidden(f'"{symbol}"', binary, symbol, reveal(left), reveal(right))
+        marks = marks_of(left) | marks_of(right)
+        return _hidden(f'"{symbol}"', marks, binary, symbol, reveal(left), reveal(right))
     a = left if left.__class__ is int else _operand(symbol, "left side", left)
     b = right if right.__class__ is int else _operand(symbol, "right side", right)
     if isinstance(a, Unknown) or isinstance(b, Unknown):
-        because = a.because if isinstance(a, Unknown) else b.because  # type: ignore[union-attr]  # one of them is
-        return Unknown(BOOL if symbol in _COMPARE else NUMBER, because, not_null=True)
+        return _undecided(symbol, a, b)
     if symbol in _COMPARE:
         return _COMPARE[symbol](a, b)
     return _ARITHMETIC[symbol](a, b)
 
 
-def _hidden(what: str, apply: Callable[..., Value], *arguments: Any) -> Value:
+def _hidden(what: str, marks: Marks, apply: Callable[..., Value], *arguments: Any) -> Value:
     """Give a secret result of bare arguments; the message of a failure tells nothing of them."""
     try:
-        return Secret(apply(*arguments))
+        return Secret(apply(*arguments), marks)
     except OperationError as problem:
-        message = f"{what} cannot be applied: a value is sensitive, so the reason is not shown."
+        word = "sensitive" if marks & SENSITIVE else "ephemeral"
+        message = f"{what} cannot be applied: a value is {word}, so the reason is not shown."
         raise OperationError(problem.summary, message) from None
+
+
+def _undecided(symbol: str, left: Value, right: Value) -> Value:
+    """Give the result for numbers of which one is not known: its bounds may decide a comparison."""
+    if symbol in _COMPARE:
+        decided = compared(symbol, left, right)
+        if decided is not None:
+            return decided
+    cause = first_unknown((left, right))
+    return Unknown(BOOL if symbol in _COMPARE else NUMBER, cause.because if cause is not None else "", not_null=True)
 
 
 def _equal(left: Value, right: Value) -> Value:
@@ -94,7 +109,7 @@ def _equal(left: Value, right: Value) -> Value:
     if found is None:
         cause = first_unknown((left, right))
         result = Unknown(BOOL, cause.because if cause is not None else "", not_null=True)
-    return Secret(result) if has_secret(left) or has_secret(right) else result
+    return mark(result, all_marks(left) | all_marks(right))
 
 
 def _operand(symbol: str, side: str, value: Value) -> Number | Unknown:
@@ -176,7 +191,7 @@ _ARITHMETIC: dict[str, Callable[[Number, Number], Number]] = {
 
 def unary(symbol: str, value: Value) -> Value:
     if isinstance(value, Secret):
-        return _hidden(f'"{symbol}"', unary, symbol, value.value)
+        return _hidden(f'"{symbol}"', value.marks, unary, symbol, value.value)
     if symbol == "-":
         number = _operand("-", "operand", value)
         return Unknown(NUMBER, number.because, not_null=True) if isinstance(number, Unknown) else -number
@@ -223,7 +238,7 @@ def get_attribute(value: Value, name: str) -> Value:
             return value.items[name]
         raise _missing(value, name)
     if isinstance(value, Secret):
-        return _hidden(f'".{name}"', get_attribute, value.value, name)
+        return _hidden(f'".{name}"', value.marks, get_attribute, value.value, name)
     if isinstance(value, Unknown):
         return Unknown(_attribute_type(value.type, name), value.because)
     if value is None:
@@ -273,7 +288,7 @@ def _attribute_type(type_: Type, name: str) -> Type:
 def get_index(value: Value, key: Value) -> Value:
     """`value[key]`."""
     if isinstance(value, Secret) or isinstance(key, Secret):
-        return _hidden("The index", get_index, reveal(value), reveal(key))
+        return _hidden("The index", marks_of(value) | marks_of(key), get_index, reveal(value), reveal(key))
     if value is None:
         raise OperationError("Index of null", "The value before the brackets is null, so it has no elements.")
     if key is None:
@@ -342,7 +357,7 @@ def _list_key(key: Value) -> int | Unknown:
 def _some_element(value: Sequence_ | Mapping_, type_: Type, key: Unknown) -> Value:
     """Stand for the element that an unknown key picks: it may be a secret one."""
     result = Unknown(type_, key.because)
-    return Secret(result) if value.has_secret else result
+    return mark(result, value.inner_marks)
 
 
 def _element_type(type_: Type, key: Value) -> Type:

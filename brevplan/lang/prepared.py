@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 from brevplan.diagnostics import Diagnostic, Severity, Span
 from brevplan.lang import ast
 from brevplan.lang.gate import Environment
-from brevplan.lang.operators import OperationError, get_attribute, get_index
+from brevplan.lang.operators import OperationError, get_attribute, get_index, to_bool
 from brevplan.lang.printing import print_value
-from brevplan.lang.values import Secret, Value, reveal_deep
+from brevplan.lang.values import Marks, Unknown, Value, all_marks
 
 
 class Key(NamedTuple):
@@ -70,6 +70,16 @@ Run = Callable[[Scope, Loop], Value]
 NO_LOOP: Loop = {}
 
 
+class Preparer(Protocol):
+    """What every kind of expression needs to prepare those inside of it."""
+
+    references: list[Reference]
+
+    def expression(self, node: ast.Expression, loops: frozenset[str]) -> Run:
+        """Make an expression ready to run. `loops` are the names bound by enclosing `for` expressions."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """An expression ready to run, with every reference it makes."""
@@ -117,9 +127,18 @@ def too_deep(node: ast.Node) -> EvaluationError:
     return fault("Expression nested too deeply", "Split it into several locals.", node.span, catchable=False)
 
 
-def marked(value: Value, hidden: bool) -> Value:
-    """Make a value secret when it tells something of one. What is secret as a whole has no secrets inside."""
-    return Secret(reveal_deep(value)) if hidden else value
+def placed(problem: OperationError, span: Span) -> EvaluationError:
+    return fault(problem.summary, problem.message, span, hint=problem.hint)
+
+
+def truth_of(node: ast.Node, value: Value, what: str) -> bool | Unknown:
+    """Give what a condition says; its marks are the caller's matter."""
+    if value is True or value is False:
+        return value
+    try:
+        return to_bool(value, what)
+    except OperationError as problem:
+        raise placed(problem, node.span) from None
 
 
 def attempt(run: Run, scope: Scope, loop: Loop) -> Value | EvaluationError:
@@ -130,3 +149,9 @@ def attempt(run: Run, scope: Scope, loop: Loop) -> Value | EvaluationError:
         if not problem.catchable:
             raise
         return problem
+
+
+def touched(run: Run, scope: Scope, loop: Loop) -> Marks:
+    """Evaluate what does not count yet, for the references it reads; give the marks of what is in it."""
+    value = attempt(run, scope, loop)
+    return 0 if isinstance(value, EvaluationError) else all_marks(value)

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from brevplan.lang.numbers import format_number
-from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value
+from brevplan.lang.values import SENSITIVE, Mapping_, Secret, Sequence_, Unknown, Value
 
 _BARE = re.compile(r"[^\W\d][\w-]*\Z")
 _ESCAPED = re.compile(r"[\"\\\x00-\x1f\x7f-\x9f\u2028\u2029]|[$%](?=\{)")
@@ -23,10 +23,15 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(letter) or f"\\u{ord(letter):04x}"
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be written as a name."""
+    return _BARE.match(text) is not None
+
+
 def name_of(key: str) -> str:
     """Write the key of an object: bare where that is allowed, else quoted."""
     # `for` behind an opening brace begins a for expression
-    return key if _BARE.match(key) and key != "for" else quote(key)
+    return key if is_name(key) and key != "for" else quote(key)
 
 
 def print_value(value: Value, *, short: bool = False) -> str:
@@ -48,7 +53,7 @@ def _one_line(value: Value) -> str:
         case Unknown():
             return "(known after apply)"
         case Secret():
-            return "(sensitive value)"
+            return "(sensitive value)" if value.marks & SENSITIVE else "(ephemeral value)"
         case Sequence_():
             return f"[{', '.join(map(_one_line, value.items))}]"
         case Mapping_():

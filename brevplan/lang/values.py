@@ -4,7 +4,8 @@
 `float` only ever an infinity. `Tuple`, `List`, `Set`, `Object` and `Map` are frozen and know from their making
 whether an `Unknown` or a `Secret` is anywhere inside, so that no later stage searches them again.
 
-A `Secret` is always the outermost wrapper of what it hides, never nested directly in another `Secret`.
+A `Secret` is always the outermost wrapper of what it hides, never nested directly in another `Secret`. Its marks say
+why it is hidden: because it is sensitive, or ephemeral (there for one run only, and stored nowhere), or both.
 """
 
 from __future__ import annotations
@@ -30,19 +31,39 @@ from brevplan.lang.types import (
 
 Number = int | Fraction | float
 
+Marks = int
+"""Why a value is hidden: a sum of the marks below, or 0 when it is not."""
+
+SENSITIVE: Final[Marks] = 1
+EPHEMERAL: Final[Marks] = 2
+
 
 class Unknown:
     """A value that is decided later. `because` says what decides it, for messages: `instance.web.id`.
 
-    It has no truth value: code that forgets to ask about it fails at once instead of taking a branch.
+    What is known of it already: `not_null`; `prefix`, the beginning of a text; `least` and `most`, the bounds of a
+    number or of the number of elements. It has no truth value: code that forgets to ask about it fails at once
+    instead of taking a branch.
     """
 
-    __slots__ = ("because", "not_null", "type")
+    __slots__ = ("because", "least", "most", "not_null", "prefix", "type")
 
-    def __init__(self, type: Type = ANY, because: str = "", *, not_null: bool = False) -> None:
+    def __init__(
+        self,
+        type: Type = ANY,
+        because: str = "",
+        *,
+        not_null: bool = False,
+        prefix: str = "",
+        least: Number | None = None,
+        most: Number | None = None,
+    ) -> None:
         self.type = type
         self.because = because
         self.not_null = not_null
+        self.prefix = prefix
+        self.least = least
+        self.most = most
 
     def __bool__(self) -> bool:
         raise TypeError("an unknown value has no truth value")
@@ -58,12 +79,13 @@ class Unknown:
 
 
 class Secret:
-    """A value that is never shown nor stored in plain text."""
+    """A value that is never shown nor stored in plain text, because it is sensitive or ephemeral."""
 
-    __slots__ = ("value",)
+    __slots__ = ("marks", "value")
 
-    def __init__(self, value: Value) -> None:
+    def __init__(self, value: Value, marks: Marks = SENSITIVE) -> None:
         self.value: Value = value.value if isinstance(value, Secret) else value
+        self.marks: Marks = marks | value.marks if isinstance(value, Secret) else marks
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other.value == self.value
@@ -78,11 +100,11 @@ class Secret:
 class Sequence_:
     """What `Tuple`, `List` and `Set` share: frozen items in order, and what they hold."""
 
-    __slots__ = ("has_secret", "has_unknown", "items")
+    __slots__ = ("has_unknown", "inner_marks", "items")
 
     def __init__(self, items: Iterable[Value]) -> None:
         self.items: tuple[Value, ...] = tuple(items)
-        self.has_unknown, self.has_secret = _contents(self.items)
+        self.has_unknown, self.inner_marks = _contents(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -129,11 +151,11 @@ class Set(Sequence_):
 class Mapping_:
     """What `Object` and `Map` share: names in code point order with their values, and what they hold."""
 
-    __slots__ = ("has_secret", "has_unknown", "items")
+    __slots__ = ("has_unknown", "inner_marks", "items")
 
     def __init__(self, items: Mapping[str, Value]) -> None:
         self.items: dict[str, Value] = {name: items[name] for name in sorted(items)}
-        self.has_unknown, self.has_secret = _contents(self.items.values())
+        self.has_unknown, self.inner_marks = _contents(self.items.values())
 
     def __len__(self) -> int:
         return len(self.items)
@@ -181,8 +203,8 @@ class Map(Mapping_):
 Value = None | bool | int | Fraction | float | str | Tuple | List | Set | Object | Map | Unknown | Secret
 
 
-def _contents(values: Iterable[Value]) -> tuple[bool, bool]:
-    unknown = secret = False
+def _contents(values: Iterable[Value]) -> tuple[bool, Marks]:
+    unknown, marks = False, 0
     for value in values:
         kind = value.__class__
         if kind is str or value is None or kind is int or kind is bool:
@@ -190,12 +212,12 @@ def _contents(values: Iterable[Value]) -> tuple[bool, bool]:
         if kind is Unknown:
             unknown = True
         elif kind is Secret:
-            secret = True
+            marks |= all_marks(value)
             unknown = unknown or has_unknown(value)
         elif isinstance(value, (Sequence_, Mapping_)):
             unknown = unknown or value.has_unknown
-            secret = secret or value.has_secret
-    return unknown, secret
+            marks |= value.inner_marks
+    return unknown, marks
 
 
 def has_unknown(value: Value) -> bool:
@@ -228,18 +250,52 @@ def is_open(value: Value) -> bool:
     return False
 
 
+def marks_of(value: Value) -> Marks:
+    """Give the marks of the value itself, not of its parts."""
+    return value.marks if isinstance(value, Secret) else 0
+
+
+def all_marks(value: Value) -> Marks:
+    """Give the marks of a value and of its parts at any depth."""
+    if isinstance(value, Secret):
+        return value.marks | all_marks(value.value)
+    return value.inner_marks if isinstance(value, (Sequence_, Mapping_)) else 0
+
+
 def has_secret(value: Value) -> bool:
-    """Tell whether a value is, or holds at any depth, a secret."""
-    return isinstance(value, Secret) or (isinstance(value, (Sequence_, Mapping_)) and value.has_secret)
+    """Tell whether a value is, or holds at any depth, a secret: something sensitive or ephemeral."""
+    return isinstance(value, Secret) or (isinstance(value, (Sequence_, Mapping_)) and value.inner_marks != 0)
+
+
+def has_ephemeral(value: Value) -> bool:
+    """Tell whether a value is, or holds at any depth, something ephemeral."""
+    return all_marks(value) & EPHEMERAL != 0
+
+
+def ephemeral(value: Value) -> Secret:
+    """Mark a value as there for this run only: it may be used, and is stored nowhere."""
+    return Secret(value, EPHEMERAL)
+
+
+def mark(value: Value, marks: Marks) -> Value:
+    """Give a value the marks of what it was derived from; its parts keep theirs."""
+    return Secret(value, marks) if marks else value
+
+
+def mark_whole(value: Value, marks: Marks) -> Value:
+    """Mark a value that shows by its very form something of what is hidden: then no part needs these marks too."""
+    if not marks:
+        return value
+    return Secret(value if all_marks(value) & ~marks else reveal_deep(value), marks)
 
 
 def reveal(value: Value) -> Value:
-    """Take the outermost secret mark off."""
+    """Take the outermost marks off."""
     return value.value if isinstance(value, Secret) else value
 
 
 def reveal_deep(value: Value) -> Value:
-    """Take every secret mark off, at every depth: for the request that goes to the cloud, and nothing else."""
+    """Take every mark off, at every depth: for the request that goes to the cloud, and nothing else."""
     if not has_secret(value):
         return value
     return rebuild(reveal(value), reveal_deep)
@@ -276,33 +332,6 @@ def same(left: Value, right: Value) -> bool:
 
 def same_all(left: Sequence[Value], right: Sequence[Value]) -> bool:
     return len(left) == len(right) and all(map(same, left, right))
-
-
-def equality(left: Value, right: Value) -> bool | None:
-    """Compare as `same` does, but values that may be unknown: None when what is unknown decides it."""
-    left, right = reveal(left), reveal(right)
-    if isinstance(right, Unknown):
-        left, right = right, left
-    if isinstance(left, Unknown):
-        return False if left.not_null and right is None else None
-    if not has_unknown(left) and not has_unknown(right):
-        return same(left, right)
-    if left.__class__ is not right.__class__:
-        return False
-    if isinstance(left, Set):
-        return None  # its unknown members may coincide with others
-    if isinstance(left, Sequence_) and isinstance(right, Sequence_):
-        return _all_equal(left.items, right.items) if len(left) == len(right) else False
-    if isinstance(left, Mapping_) and isinstance(right, Mapping_) and left.items.keys() == right.items.keys():
-        return _all_equal(left.items.values(), right.items.values())
-    return False
-
-
-def _all_equal(left: Iterable[Value], right: Iterable[Value]) -> bool | None:
-    found = set(map(equality, left, right))
-    if False in found:
-        return False
-    return None if None in found else True
 
 
 def _identity(value: Value) -> object:

@@ -11,8 +11,8 @@ from brevplan.diagnostics import Diagnostic, Diagnostics, Source, Span, suggest,
 from brevplan.engine.config import Config, VariableBlock
 from brevplan.engine.desired import check_rules
 from brevplan.engine.inputs import UnsuitableInput, accept, marked_as
-from brevplan.engine.loading.literals import literal_value
 from brevplan.engine.scope import ModuleScope
+from brevplan.lang.literals import literal_value
 from brevplan.lang.parser import parse_expression
 from brevplan.lang.types import STRING, Primitive
 from brevplan.lang.values import Unknown, Value

@@ -11,8 +11,8 @@ from typing import Any, Final
 from brevplan.diagnostics import Diagnostics
 from brevplan.engine.config import Config, Declaration, ModuleCall, NestedBlock
 from brevplan.engine.kind import AttributeSpec, Schema
-from brevplan.engine.loading.literals import literal_value
 from brevplan.engine.provider_choice import ProviderChoice
+from brevplan.lang.literals import literal_value
 from brevplan.lang.prepared import Prepared, Reference
 from brevplan.lang.printing import print_value
 from brevplan.lang.values import has_secret

@@ -16,7 +16,7 @@ from brevplan.engine.secrets import unseal
 from brevplan.lang.printing import print_value, quote
 from brevplan.lang.types import ANY
 from brevplan.lang.values import List, Map, Secret, Set, Unknown, Value
-from brevplan.render.body import ADD, CHANGE, NONE, REMOVE, SENSITIVE, Layout, alike, joined, tone
+from brevplan.render.body import ADD, CHANGE, NONE, REMOVE, Layout, alike, joined, tone
 from brevplan.render.money import cost_line, hourly
 from brevplan.render.paint import Paint, clean
 from brevplan.render.resource import Body, plain_lines, resource_lines
@@ -297,7 +297,7 @@ def render_value(value: Value, indent: int = 0, *, typed: bool = False) -> str:
 def _value_lines(value: Value, indent: int, typed: bool) -> list[str]:
     match value:
         case Secret():
-            return [SENSITIVE]
+            return [print_value(value)]
         case str() if "\n" in value:
             mark, pad = ("<<EOT", "") if not indent else ("<<-EOT", " " * indent)
             body = clean(value).removesuffix("\n").split("\n")

@@ -4,7 +4,8 @@ A case is one line of a JSON list: `expr`, then what it `gives` as printed with 
 with (line, column, summary, detail), the text `under` that place and the `hint`; and `why` it is there. Where the
 result is not known, `waits` names what decides it.
 
-An expression may name `k` (known), `u` (unknown, by type) and `s` (secret, every one holding the text `hunter2`).
+An expression may name `k` (known), `u` (unknown, by type), `s` (secret, every one holding the text `hunter2`) and `e`
+(the same, ephemeral instead of sensitive).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse_expression
 from brevplan.lang.prepared import EvaluationError, Prepared, Step, fault
 from brevplan.lang.printing import print_value
+from brevplan.lang.refinements import equality
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, MapType, ObjectType, SetType, TupleType
 from brevplan.lang.values import (
     List,
@@ -35,7 +37,7 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
-    equality,
+    ephemeral,
     first_unknown,
     from_python,
     has_secret,
@@ -81,7 +83,8 @@ SECRET: dict[str, Value] = {
     "template": Secret(SECRET_TEXT + " ${name}"),
     "unknown": Secret(Unknown(STRING, "s.unknown")),
 }
-NAMES: dict[str, Value] = {"k": Object(KNOWN), "u": Object(UNKNOWN), "s": Object(SECRET)}
+EPHEMERAL: dict[str, Value] = {name: ephemeral(reveal(value)) for name, value in SECRET.items()}
+NAMES: dict[str, Value] = {"k": Object(KNOWN), "u": Object(UNKNOWN), "s": Object(SECRET), "e": Object(EPHEMERAL)}
 
 TEMPLATES = {
     "greeting.tpl": b"Hello ${name}!\n",
@@ -146,10 +149,10 @@ def problem_of(text: str, names: Mapping[str, Value] = NAMES) -> Diagnostic:
     return caught.value.diagnostic
 
 
-def outcome(text: str) -> dict[str, str]:
+def outcome(text: str, names: Mapping[str, Value] = NAMES) -> dict[str, str]:
     """Evaluate a case, and describe what comes out in the words of the tables."""
     try:
-        value = evaluate(text)
+        value = evaluate(text, names)
     except EvaluationError as problem:
         return failure(problem.diagnostic)
     type_ = "object" if isinstance(reveal(value), Object) and isinstance(value, Secret) else str(type_of(value))
@@ -182,6 +185,24 @@ ALL_CASES = read_cases()
 def test_evaluate_case_gives_expected(case: dict[str, str]) -> None:
     expected = {name: text for name, text in case.items() if name not in ("expr", "why")}
     assert outcome(case["expr"]) == expected, case["why"]
+
+
+ABOUT_MARKS = ("sensitive(", "ephemeralasnull(", "e.")
+WITH_SECRETS = [(name, case) for name, case in ALL_CASES if "s." in case["expr"] and "sensitive" in json.dumps(case)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name)
+        for name, case in WITH_SECRETS
+        if not any(word in case["expr"] for word in ABOUT_MARKS)
+    ],
+)
+def test_ephemeral_mark_spreads_as_the_sensitive_one_does(case: dict[str, str]) -> None:
+    expected = {name: text for name, text in case.items() if name not in ("expr", "why")}
+    found = outcome(case["expr"], {**NAMES, "s": NAMES["e"]})
+    assert json.dumps(found) == json.dumps(expected).replace("sensitive", "ephemeral"), case["why"]
 
 
 def test_evaluate_cases_never_show_a_secret() -> None:

@@ -2,8 +2,9 @@
 
 A case is one line of JSON: `call` and `args`, then what it `gives` or a part of the message it `fails` with, and
 `why` it is there. Plain JSON is itself (a list is a tuple, an object an object); everything else is spelled
-`{"$list": [...]}`, `{"$set": ...}`, `{"$map": ...}`, `{"$secret": value}`, `{"$unknown": "list(string)"}` and
-`{"$inf": "+"}`. `type` is the type of the result, given where it does not follow from the value.
+`{"$list": [...]}`, `{"$set": ...}`, `{"$map": ...}`, `{"$secret": value}`, `{"$ephemeral": value}`,
+`{"$unknown": "list(string)"}` and `{"$inf": "+"}`. `type` is the type of the result, given where it does not follow
+from the value.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
+    ephemeral,
     type_of,
 )
 
@@ -136,9 +138,12 @@ def decode(data: Any) -> Value:
         case "$map":
             return Map({name: decode(item) for name, item in data["$map"].items()}, element)
         case "$unknown":
-            return Unknown(read_type(data["$unknown"]), "instance.web.id", not_null=data.get("not_null", False))
+            known = {name: data[name] for name in ("not_null", "prefix", "least", "most") if name in data}
+            return Unknown(read_type(data["$unknown"]), "instance.web.id", **known)
         case "$secret":
             return Secret(decode(data["$secret"]))
+        case "$ephemeral":
+            return ephemeral(decode(data["$ephemeral"]))
         case "$inf":
             return inf if data["$inf"] == "+" else -inf
     return Object({name: decode(item) for name, item in data.items()})
@@ -148,7 +153,7 @@ def shape(value: Value) -> object:
     """Give a form in which only values that are alike to the last mark compare equal."""
     match value:
         case Secret():
-            return ("secret", shape(value.value))
+            return ("marked", value.marks, shape(value.value))
         case Unknown():
             return ("unknown", str(value.type))
         case Sequence_():
@@ -170,6 +175,10 @@ def load_cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize("case", list(load_cases()))
 def test_function(case: dict[str, Any]) -> None:
+    check_case(case)
+
+
+def check_case(case: dict[str, Any]) -> None:
     function = registry.lookup(case["call"])
     assert function is not None
     arguments = [decode(argument) for argument in case["args"]]
@@ -182,6 +191,28 @@ def test_function(case: dict[str, Any]) -> None:
     assert shape(result) == shape(decode(case["gives"])), case["why"]
     if "type" in case:
         assert str(type_of(result)) == case["type"], case["why"]
+
+
+def with_marks(data: Any, name: str) -> Any:
+    """Spell a case anew with another mark in the place of every `$secret`."""
+    if isinstance(data, dict):
+        return {name if key == "$secret" else key: with_marks(item, name) for key, item in data.items()}
+    return [with_marks(item, name) for item in data] if isinstance(data, list) else data
+
+
+ABOUT_MARKS = {"sensitive", "nonsensitive", "issensitive", "ephemeralasnull"}
+
+
+def cases_with_secrets() -> Iterator[Any]:
+    for parameters in load_cases():
+        case = parameters.values[0]
+        if "$secret" in json.dumps(case, default=str) and case["call"] not in ABOUT_MARKS:
+            yield parameters
+
+
+@pytest.mark.parametrize("case", list(cases_with_secrets()))
+def test_function_lets_the_ephemeral_mark_through_as_it_does_the_sensitive_one(case: dict[str, Any]) -> None:
+    check_case(with_marks(case, "$ephemeral"))
 
 
 @pytest.mark.parametrize("name", ["timestamp", "uuid"])

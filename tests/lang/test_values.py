@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from brevplan.lang.printing import name_of, print_value, quote
+from brevplan.lang.refinements import equality
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType, ObjectType, SetType, TupleType, Type
 from brevplan.lang.values import (
     EMPTY_OBJECT,
@@ -20,7 +21,6 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
-    equality,
     first_unknown,
     from_python,
     has_secret,
@@ -255,7 +255,7 @@ def test_type_of_value(value: Value, expected: Type) -> None:
         (-5, "-5"),
         (Fraction(1, 8), "0.125"),
         (10**21, "1000000000000000000000"),
-        (inf, "Inf"),
+        (inf, "+Inf"),
         ("", '""'),
         ('a"b\\', '"a\\"b\\\\"'),
         ("a\n\r\tb", '"a\\n\\r\\tb"'),

@@ -9,9 +9,9 @@ from typing import Protocol
 from brevplan.diagnostics import Diagnostics, Span, suggest
 from brevplan.engine.config import Condition, ProviderRef
 from brevplan.engine.kind import Schema
-from brevplan.engine.loading.literals import literal_value
 from brevplan.lang import ast
 from brevplan.lang.evaluate import prepare
+from brevplan.lang.literals import literal_value
 from brevplan.lang.prepared import EvaluationError, Prepared, Reference
 from brevplan.lang.values import Value
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from brevplan.lang.convert import ConversionError, unify_values
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, BOOL, ListType, SetType, TupleType, Type
-from brevplan.lang.values import List, Sequence_, Set, Tuple, Unknown, Value, type_of
+from brevplan.lang.values import List, Sequence_, Set, Tuple, Unknown, Value, mark, type_of
 
 from .arguments import kind_of, require_sequence
-from .partial import bare, mark, pending
+from .partial import bare, pending
 
 
 def _alltrue(_: Environment, items: Value) -> Value:
@@ -63,17 +63,17 @@ def _coalescelist(_: Environment, *lists: Value) -> Value:
 
 
 def _one(_: Environment, items: Value) -> Value:
-    given, secret = bare(items)
+    given, marks = bare(items)
     if isinstance(given, Unknown):
         require_sequence(given, "list")
-        return mark(pending(_only_type(given.type), given, not_null=False), secret)
+        return mark(pending(_only_type(given.type), given, not_null=False), marks)
     if not isinstance(given, Sequence_):
         raise FunctionError(f"a list, tuple or set is required, not {kind_of(given)}", 0)
     if len(given) > 1:
         if isinstance(given, Set) and given.has_unknown:
-            return mark(pending(given.element, given, not_null=False), secret)
+            return mark(pending(given.element, given, not_null=False), marks)
         raise FunctionError(f"there are {len(given)} elements; one() takes a list of none or one", 0)
-    return mark(given.items[0] if given.items else None, secret)
+    return mark(given.items[0] if given.items else None, marks)
 
 
 def _only_type(type_: Type) -> Type:

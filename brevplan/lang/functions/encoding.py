@@ -12,9 +12,10 @@ from typing import Any
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.numbers import format_number, parse_number
 from brevplan.lang.types import ANY, STRING, ListType, ObjectType
-from brevplan.lang.values import List, Mapping_, Object, Sequence_, Tuple, Value
+from brevplan.lang.values import List, Mapping_, Object, Sequence_, Tuple, Unknown, Value, has_unknown
 
 from .charsets import decode_charset, encode_charset
+from .partial import pending
 from .text import normal, quoted
 
 # so that JSON can stand inside HTML and JavaScript
@@ -42,7 +43,16 @@ def to_json(value: Value) -> str:
 
 
 def _jsonencode(_: Environment, value: Value) -> Value:
+    if has_unknown(value):
+        return pending(STRING, value, prefix=_json_beginning(value))
     return to_json(value)
+
+
+def _json_beginning(value: Value) -> str:
+    """Give how the JSON of a value begins that is not known in full."""
+    if isinstance(value, Unknown):
+        return ""  # it may be null
+    return "[" if isinstance(value, Sequence_) else "{"
 
 
 def _jsondecode(_: Environment, text: str) -> Value:
@@ -217,7 +227,13 @@ _TEXT = (Parameter("text", STRING),)
 _ENCODING = Parameter("encoding", STRING)
 
 FUNCTIONS: tuple[Function, ...] = (
-    Function("jsonencode", (Parameter("value", ANY, nullable=True),), _jsonencode, STRING, summary="the value as JSON"),
+    Function(
+        "jsonencode",
+        (Parameter("value", ANY, nullable=True, sees_unknown=True),),
+        _jsonencode,
+        STRING,
+        summary="the value as JSON",
+    ),
     Function("jsondecode", _TEXT, _jsondecode, ANY, summary="the value that JSON text stands for", never_null=False),
     Function("csvdecode", _TEXT, _csvdecode, ListType(ANY), summary="one object for each line of CSV text"),
     Function("base64encode", _TEXT, _base64encode, STRING, summary="the UTF-8 bytes of the text in base64"),

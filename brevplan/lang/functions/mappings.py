@@ -13,63 +13,62 @@ from brevplan.lang.values import (
     Map,
     Mapping_,
     Object,
-    Secret,
     Tuple,
     Unknown,
     Value,
     has_unknown,
-    reveal,
+    mark,
     type_of,
 )
 
 from .arguments import kind_of
-from .partial import bare, mark, pending
+from .partial import bare, bare_all, pending
 from .text import quoted
 
 
 def _keys(_: Environment, mapping: Value) -> Value:
-    given, secret = bare(mapping)
+    given, marks = bare(mapping)
     match given:
         case Object():
-            return mark(Tuple(given.items), secret)
+            return mark(Tuple(given.items), marks)
         case Map():
-            return mark(List(given.items, STRING), secret)
+            return mark(List(given.items, STRING), marks)
         case Unknown(type=ObjectType(attributes=attributes)):
-            return mark(Tuple(sorted(attributes)), secret)
+            return mark(Tuple(sorted(attributes)), marks)
         case Unknown(type=MapType()):
-            return mark(pending(ListType(STRING), given), secret)
+            return mark(pending(ListType(STRING), given), marks)
         case Unknown() if given.type is ANY:
-            return mark(pending(ANY, given), secret)
+            return mark(pending(ANY, given), marks)
         case _:
             raise FunctionError(f"a map or object is required, not {kind_of(given)}", 0)
 
 
 def _values(_: Environment, mapping: Value) -> Value:
-    given, secret = bare(mapping)
+    given, marks = bare(mapping)
     match given:
         case Object():
-            return mark(Tuple(given.items.values()), secret)
+            return mark(Tuple(given.items.values()), marks)
         case Map():
-            return mark(List(given.items.values(), given.element), secret)
+            return mark(List(given.items.values(), given.element), marks)
         case Unknown(type=ObjectType(attributes=attributes)):
-            return mark(Tuple(Unknown(attributes[name], given.because) for name in sorted(attributes)), secret)
+            return mark(Tuple(Unknown(attributes[name], given.because) for name in sorted(attributes)), marks)
         case Unknown(type=MapType(element=element)):
-            return mark(pending(ListType(element), given), secret)
+            return mark(pending(ListType(element), given), marks)
         case Unknown() if given.type is ANY:
-            return mark(pending(ANY, given), secret)
+            return mark(pending(ANY, given), marks)
         case _:
             raise FunctionError(f"a map or object is required, not {kind_of(given)}", 0)
 
 
 def _lookup(_: Environment, mapping: Value, key: Value, *default: Value) -> Value:
-    given, secret = bare(mapping)
-    name, secret_name = bare(key)
+    given, marks = bare(mapping)
+    name, key_marks = bare(key)
     type_ = type_of(given)
     if type_ is not ANY and not isinstance(type_, (MapType, ObjectType)):
         raise FunctionError(f"a map or object is required, not {kind_of(given)}", 0)
     element = type_.element if isinstance(type_, MapType) else ANY
     fallback = [_fallback(value, element) for value in default]
-    return mark(_find(given, name, element, fallback), secret or secret_name)
+    return mark(_find(given, name, element, fallback), marks | key_marks)
 
 
 def _fallback(value: Value, element: Type) -> Value:
@@ -101,12 +100,11 @@ def _absent(name: str, known: object, fallback: Sequence[Value]) -> Value:
 
 
 def _merge(_: Environment, *mappings: Value) -> Value:
-    secret = any(isinstance(mapping, Secret) for mapping in mappings)
-    given = [(position, reveal(mapping)) for position, mapping in enumerate(mappings)]
+    given, marks = bare_all(mappings)
     types: list[Type] = []
     merged: dict[str, Value] = {}
     unknown: list[Value] = []
-    for position, mapping in given:
+    for position, mapping in enumerate(given):
         type_ = type_of(mapping)
         if mapping is not None and type_ is not ANY and not isinstance(type_, (MapType, ObjectType)):
             raise FunctionError(f"only maps and objects can be merged, not {kind_of(mapping)}", position)
@@ -118,7 +116,7 @@ def _merge(_: Environment, *mappings: Value) -> Value:
                 unknown.append(mapping)
         elif isinstance(mapping, Mapping_):
             merged |= mapping.items
-    return mark(_merged(types, merged, unknown), secret)
+    return mark(_merged(types, merged, unknown), marks)
 
 
 def _merged(types: Sequence[Type], merged: dict[str, Value], unknown: Sequence[Value]) -> Value:
@@ -143,12 +141,12 @@ def _transpose(_: Environment, mapping: Value) -> Value:
 
 
 def _zipmap(_: Environment, keys: Value, values: Value) -> Value:
-    given, secret = bare(values)
+    given, marks = bare(values)
     type_ = type_of(given)
     if type_ is not ANY and not isinstance(type_, (ListType, TupleType)):
         raise FunctionError(f"the values must be a list or tuple, not {kind_of(given)}", 1)
     if isinstance(given, Unknown) or has_unknown(keys):
-        return mark(pending(MapType(type_.element) if isinstance(type_, ListType) else ANY, keys, given), secret)
+        return mark(pending(MapType(type_.element) if isinstance(type_, ListType) else ANY, keys, given), marks)
     assert isinstance(keys, List)
     assert isinstance(given, (List, Tuple))
     if len(keys) != len(given):
@@ -158,7 +156,7 @@ def _zipmap(_: Environment, keys: Value, values: Value) -> Value:
         if not isinstance(key, str):
             raise FunctionError(f"key {position} is null; every key must be a string", 0)
         pairs[key] = value
-    return mark(Map(pairs, given.element) if isinstance(given, List) else Object(pairs), secret)
+    return mark(Map(pairs, given.element) if isinstance(given, List) else Object(pairs), marks)
 
 
 _OPEN = Parameter("map", ANY, sees_unknown=True, sees_secret=True)

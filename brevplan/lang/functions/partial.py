@@ -8,41 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from brevplan.lang.refinements import excludes
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import (
     Mapping_,
-    Secret,
+    Marks,
+    Number,
     Sequence_,
     Unknown,
     Value,
+    all_marks,
     first_unknown,
-    has_secret,
     has_unknown,
+    marks_of,
     reveal,
     reveal_deep,
     type_of,
 )
 
 
-def mark(value: Value, secret: bool) -> Value:
-    """Make a value secret when it was derived from one."""
-    return Secret(value) if secret else value
+def bare(value: Value) -> tuple[Value, Marks]:
+    """Take the outermost marks off, and give them."""
+    return reveal(value), marks_of(value)
 
 
-def bare(value: Value) -> tuple[Value, bool]:
-    """Take the outermost secret mark off, and tell whether there was one."""
-    return reveal(value), isinstance(value, Secret)
+def bare_deep(value: Value) -> tuple[Value, Marks]:
+    """Take every mark off, at every depth, and give them."""
+    return reveal_deep(value), all_marks(value)
 
 
-def bare_deep(value: Value) -> tuple[Value, bool]:
-    """Take every secret mark off, and tell whether there was one."""
-    return reveal_deep(value), has_secret(value)
+def bare_all(values: Iterable[Value]) -> tuple[list[Value], Marks]:
+    """Take the outermost marks off several values, and give them together."""
+    marks = 0
+    given = []
+    for value in values:
+        marks |= marks_of(value)
+        given.append(reveal(value))
+    return given, marks
 
 
-def pending(type_: Type, *values: Value, not_null: bool = True) -> Unknown:
+def pending(
+    type_: Type,
+    *values: Value,
+    not_null: bool = True,
+    prefix: str = "",
+    least: Number | None = None,
+    most: Number | None = None,
+) -> Unknown:
     """Make the unknown result of a call that waits for these values."""
     found = first_unknown(values)
-    return Unknown(type_, "" if found is None else found.because, not_null=not_null)
+    because = "" if found is None else found.because
+    return Unknown(type_, because, not_null=not_null, prefix=prefix, least=least, most=most)
 
 
 def compare(left: Value, right: Value) -> bool | None:
@@ -80,9 +96,9 @@ def _set_length_doubt(value: Sequence_) -> bool | None:
 
 
 def _never_equal(left: Value, right: Value) -> bool:
-    """An unknown with a promise "not null" is never equal to null; unlike known types are never equal."""
+    """What is known of an unknown may rule the other value out; unlike known types are never equal."""
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, Unknown) and one.not_null and other is None:
+        if isinstance(one, Unknown) and excludes(one, other):
             return True
     types = (type_of(left), type_of(right))
     return ANY not in types and left is not None and right is not None and _unlike(*types)

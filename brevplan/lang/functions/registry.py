@@ -8,10 +8,14 @@ from typing import Final
 
 from brevplan.lang.gate import Function
 
-# the evaluator implements these itself: they take expressions, or render templates
-SPECIAL_FORMS: Final = frozenset({"can", "templatefile", "templatestring", "try", "type"})
+# the evaluator implements these itself: they take expressions or types, or render templates
+SPECIAL_FORMS: Final = frozenset({"can", "convert", "templatefile", "templatestring", "try", "type"})
 
 _FAMILIES: Final[dict[str, str]] = {
+    "assumptions": (
+        "assumeequal assumelistlength assumelistlengthmax assumelistlengthmin assumemaplength assumemaplengthmax "
+        "assumemaplengthmin assumenotnull assumesetlength assumesetlengthmax assumesetlengthmin assumestringprefix"
+    ),
     "choices": "alltrue anytrue coalesce coalescelist one",
     "conversion": "ephemeralasnull issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring",
     "dates": "formatdate plantimestamp timeadd timecmp timestamp",

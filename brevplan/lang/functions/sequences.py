@@ -10,8 +10,8 @@ from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType, Ob
 from brevplan.lang.values import (
     List,
     Mapping_,
+    Marks,
     Number,
-    Secret,
     Sequence_,
     Set,
     Tuple,
@@ -19,34 +19,35 @@ from brevplan.lang.values import (
     Value,
     first_unknown,
     has_unknown,
+    mark,
+    marks_of,
     reveal,
     type_of,
 )
 
 from .arguments import kind_of, not_negative, require_sequence, whole
-from .partial import bare, compare, mark, pending
+from .partial import bare, bare_all, compare, pending
 from .text import characters
 
 _SEQUENCE_TYPES = (ListType, SetType, TupleType)
 
 
 def _chunklist(_: Environment, items: Value, size: Number) -> Value:
-    given, secret = bare(items)
+    given, marks = bare(items)
     width = not_negative(size, "size", 1)
     element = getattr(type_of(given), "element", ANY)
     if isinstance(given, Unknown):
-        return mark(pending(ListType(ListType(element)), given), secret)
+        return mark(pending(ListType(ListType(element)), given), marks)
     assert isinstance(given, List)
     step = width or max(len(given), 1)
     chunks = [List(given.items[start : start + step], element) for start in range(0, len(given), step)]
-    return mark(List(chunks, ListType(element)), secret)
+    return mark(List(chunks, ListType(element)), marks)
 
 
 def _concat(_: Environment, *sequences: Value) -> Value:
     if not sequences:
         raise FunctionError("at least one list is required")
-    secret = any(isinstance(sequence, Secret) for sequence in sequences)
-    given = [reveal(sequence) for sequence in sequences]
+    given, marks = bare_all(sequences)
     for position, sequence in enumerate(given):
         if not isinstance(type_of(sequence), (ListType, TupleType)) and type_of(sequence) is not ANY:
             raise FunctionError(f"only lists and tuples are possible, not {kind_of(sequence)}", position)
@@ -54,10 +55,10 @@ def _concat(_: Environment, *sequences: Value) -> Value:
     parts = [_known_items(sequence) for sequence in given]
     items = [item for part in parts if part is not None for item in part]
     if None in parts or type_ is ANY:
-        return mark(pending(type_ if isinstance(type_, ListType) else ANY, *given), secret)
+        return mark(pending(type_ if isinstance(type_, ListType) else ANY, *given), marks)
     if isinstance(type_, ListType):
-        return mark(convert(Tuple(items), type_), secret)
-    return mark(Tuple(items), secret)
+        return mark(convert(Tuple(items), type_), marks)
+    return mark(Tuple(items), marks)
 
 
 def _concat_type(types: Sequence[Type]) -> Type:
@@ -102,17 +103,17 @@ def _distinct(_: Environment, items: Value) -> Value:
 
 
 def _element(_: Environment, items: Value, index: Number) -> Value:
-    given, secret = bare(items)
+    given, marks = bare(items)
     position = whole(index, "index", 1)
     if position < 0:
         raise FunctionError(f'"index" must be zero or more, not {position}', 1)
     if isinstance(given, Unknown):
-        return mark(_unknown_element(given, position), secret)
+        return mark(_unknown_element(given, position), marks)
     if not isinstance(given, (List, Tuple)):
         raise FunctionError(f"a list or tuple is required, not {kind_of(given)}", 0)
     if not given.items:
         raise FunctionError("an empty list has no elements", 0)
-    return mark(given.items[position % len(given)], secret)
+    return mark(given.items[position % len(given)], marks)
 
 
 def _unknown_element(items: Unknown, position: int) -> Value:
@@ -134,29 +135,29 @@ def _flatten(_: Environment, items: Value) -> Value:
     if not isinstance(reveal(items), Sequence_):
         inner = reveal(items)
         if isinstance(inner, Unknown) and (inner.type is ANY or isinstance(inner.type, _SEQUENCE_TYPES)):
-            return mark(pending(ANY, inner), isinstance(items, Secret))
+            return mark(pending(ANY, inner), marks_of(items))
         raise FunctionError(f"a list, tuple or set is required, not {kind_of(items)}", 0)
     result: list[Value] = []
-    secret, waits = _flatten_into(result, items)
-    return mark(pending(ANY, waits) if waits is not None else Tuple(result), secret)
+    marks, waits = _flatten_into(result, items)
+    return mark(pending(ANY, waits) if waits is not None else Tuple(result), marks)
 
 
-def _flatten_into(result: list[Value], items: Value) -> tuple[bool, Unknown | None]:
-    """Add the elements; tell whether a sequence on the way was secret, and the unknown that hides how many."""
-    given, secret = bare(items)
+def _flatten_into(result: list[Value], items: Value) -> tuple[Marks, Unknown | None]:
+    """Add the elements; give the marks of the sequences on the way, and the unknown that hides how many."""
+    given, marks = bare(items)
     assert isinstance(given, Sequence_)
     # of a set with unknown members neither the number nor the order is known
     waits = first_unknown(given) if isinstance(given, Set) and len(given) > 1 else None
     for item in given:
         inner = reveal(item)
         if isinstance(inner, Sequence_):
-            hidden, found = _flatten_into(result, item)
-            secret, waits = secret or hidden, found if waits is None else waits
+            inner_marks, found = _flatten_into(result, item)
+            marks, waits = marks | inner_marks, found if waits is None else waits
         elif isinstance(inner, Unknown) and (inner.type is ANY or isinstance(inner.type, _SEQUENCE_TYPES)):
-            secret, waits = secret or isinstance(item, Secret), inner
+            marks, waits = marks | marks_of(item), inner
         else:
             result.append(item)
-    return secret, waits
+    return marks, waits
 
 
 def _index(_: Environment, items: Value, wanted: Value) -> Value:
@@ -175,8 +176,8 @@ def _index(_: Environment, items: Value, wanted: Value) -> Value:
 
 
 def _length(_: Environment, value: Value) -> Value:
-    given, secret = bare(value)
-    return mark(_unknown_length(given) if isinstance(given, Unknown) else _known_length(given), secret)
+    given, marks = bare(value)
+    return mark(_unknown_length(given) if isinstance(given, Unknown) else _known_length(given), marks)
 
 
 def _known_length(value: Value) -> Value:
@@ -184,7 +185,7 @@ def _known_length(value: Value) -> Value:
         return len(characters(value))
     if isinstance(value, Set) and value.has_unknown and len(value) > 1:
         # members that are not known yet may coincide
-        return pending(NUMBER, value)
+        return pending(NUMBER, value, least=1, most=len(value))
     if isinstance(value, (Sequence_, Mapping_)):
         return len(value)
     raise FunctionError(f"a string, a collection, a tuple or an object is required, not {kind_of(value)}", 0)
@@ -197,9 +198,11 @@ def _unknown_length(value: Unknown) -> Value:
         case ObjectType(attributes=attributes):
             return len(attributes)
         case ListType() | SetType() | MapType():
-            return pending(NUMBER, value)
+            if value.least is not None and value.least == value.most:
+                return value.least
+            return pending(NUMBER, value, least=value.least or 0, most=value.most)
         case type_ if type_ in (ANY, STRING):
-            return pending(NUMBER, value)
+            return pending(NUMBER, value, least=1 if value.prefix else 0)
         case _:
             raise FunctionError(f"a string, a collection, a tuple or an object is required, not {kind_of(value)}", 0)
 
@@ -219,16 +222,16 @@ def _matchkeys(_: Environment, values: Value, keys: Value, wanted: Value) -> Val
 
 
 def _reverse(_: Environment, items: Value) -> Value:
-    given, secret = bare(items)
+    given, marks = bare(items)
     match given:
         case Unknown():
-            return mark(pending(_reverse_type(given), given), secret)
+            return mark(pending(_reverse_type(given), given), marks)
         case Tuple():
-            return mark(Tuple(reversed(given.items)), secret)
+            return mark(Tuple(reversed(given.items)), marks)
         case Set() if given.has_unknown:
-            return mark(pending(ListType(given.element), given), secret)
+            return mark(pending(ListType(given.element), given), marks)
         case List() | Set():
-            return mark(List(reversed(given.items), given.element), secret)
+            return mark(List(reversed(given.items), given.element), marks)
         case _:
             advice = "; strrev() reverses a string" if isinstance(given, str) else ""
             raise FunctionError(f"a list, tuple or set is required, not {kind_of(given)}{advice}", 0)
@@ -246,7 +249,7 @@ def _reverse_type(items: Unknown) -> Type:
 
 
 def _slice(_: Environment, items: Value, start: Value, end: Value) -> Value:
-    given, secret = bare(items)
+    given, marks = bare(items)
     type_ = type_of(given)
     if isinstance(type_, SetType):
         raise FunctionError("the elements of a set have no positions; convert it with tolist() first", 0)
@@ -256,11 +259,11 @@ def _slice(_: Environment, items: Value, start: Value, end: Value) -> Value:
     unknown = first_unknown((start, end))
     if isinstance(given, Unknown) or unknown is not None:
         waits = given if isinstance(given, Unknown) else unknown
-        return mark(pending(type_ if isinstance(type_, ListType) else ANY, waits), secret)
+        return mark(pending(type_ if isinstance(type_, ListType) else ANY, waits), marks)
     assert isinstance(given, (List, Tuple))
     first, last = _slice_bounds(len(given), start, end)
     part = given.items[first:last]
-    return mark(List(part, given.element) if isinstance(given, List) else Tuple(part), secret)
+    return mark(List(part, given.element) if isinstance(given, List) else Tuple(part), marks)
 
 
 def _slice_bounds(length: int, start: Value, end: Value) -> tuple[int, int]:

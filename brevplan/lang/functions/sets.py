@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from brevplan.lang.convert import ConversionError, convert, unify
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, ListType, SetType, TupleType, Type
-from brevplan.lang.values import List, Secret, Sequence_, Set, Tuple, Unknown, Value, has_unknown, reveal, type_of
+from brevplan.lang.values import List, Sequence_, Set, Tuple, Unknown, Value, has_unknown, mark, type_of
 
 from .arguments import kind_of
-from .partial import mark, pending
+from .partial import bare_all, pending
 
 _MAX_COMBINATIONS = 1_000_000
 
@@ -57,18 +57,18 @@ def _alike(sets: Sequence[Value]) -> tuple[Type, list[tuple[Value, ...]] | None]
 def _setproduct(_: Environment, *sequences: Value) -> Value:
     if len(sequences) < 2:
         raise FunctionError("at least two lists or sets are required")
-    secret = any(isinstance(sequence, Secret) for sequence in sequences)
-    given = [_operand(reveal(sequence), position) for position, sequence in enumerate(sequences)]
+    bare, marks = bare_all(sequences)
+    given = [_operand(sequence, position) for position, sequence in enumerate(bare)]
     element = TupleType(tuple(getattr(type_of(operand), "element", ANY) for operand in given))
     as_set = any(isinstance(type_of(operand), SetType) for operand in given)
     type_ = SetType(element) if as_set else ListType(element)
     known = [operand.items for operand in given if isinstance(operand, Sequence_)]
     if len(known) < len(given):
-        return mark(pending(type_, *given), secret)
+        return mark(pending(type_, *given), marks)
     if math.prod(map(len, known)) > _MAX_COMBINATIONS:
         raise FunctionError(f"there are {math.prod(map(len, known))} combinations; at most {_MAX_COMBINATIONS} may be")
     rows = List(map(Tuple, itertools.product(*known)), element)
-    return mark(convert(rows, type_) if as_set else rows, secret)
+    return mark(convert(rows, type_) if as_set else rows, marks)
 
 
 def _operand(value: Value, position: int) -> Value:

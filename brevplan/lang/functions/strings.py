@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from brevplan.lang.convert import ConversionError, to_string
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
+from brevplan.lang.refinements import starts_with
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType
-from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, has_unknown
+from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, has_unknown, mark
 
 from .arguments import converted, kind_of, not_negative, whole
-from .partial import bare_deep, mark, pending
+from .partial import bare_deep, pending
 from .text import characters, normal
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -19,7 +20,13 @@ def _chomp(_: Environment, text: str) -> Value:
     return text.rstrip("\r\n")
 
 
-def _startswith(_: Environment, text: str, prefix: str) -> Value:
+def _startswith(_: Environment, text: Value, prefix: Value) -> Value:
+    if not isinstance(prefix, str):
+        return pending(BOOL, prefix)
+    if isinstance(text, Unknown):
+        found = starts_with(text, prefix)
+        return pending(BOOL, text) if found is None else found
+    assert isinstance(text, str)
     return text.startswith(prefix)
 
 
@@ -41,12 +48,12 @@ def _indent(_: Environment, spaces: Number, text: str) -> Value:
 def _join(_: Environment, separator: Value, *lists: Value) -> Value:
     if not lists:
         raise FunctionError("at least one list is required", 1)
-    given, secret = bare_deep(separator)
+    given, marks = bare_deep(separator)
     pieces: list[str] = []
     unknown = [given] if isinstance(given, Unknown) else []
     for position, argument in enumerate(lists, 1):
-        items, hidden = bare_deep(argument)
-        secret = secret or hidden
+        items, list_marks = bare_deep(argument)
+        marks |= list_marks
         if isinstance(items, Unknown):
             converted(items, ListType(STRING), "lists", position)
             unknown.append(items)
@@ -56,9 +63,9 @@ def _join(_: Environment, separator: Value, *lists: Value) -> Value:
         pieces.extend(_piece(item, number, position) for number, item in enumerate(items))
         unknown.extend(item for item in items if isinstance(item, Unknown))
     if unknown:
-        return mark(pending(STRING, *unknown), secret)
+        return mark(pending(STRING, *unknown), marks)
     assert isinstance(given, str)
-    return mark(normal(given.join(pieces)), secret)
+    return mark(normal(given.join(pieces)), marks)
 
 
 def _piece(item: Value, number: int, position: int) -> str:
@@ -167,7 +174,13 @@ _STRINGS = Parameter("list", ListType(STRING))
 
 FUNCTIONS: tuple[Function, ...] = (
     Function("chomp", (_TEXT,), _chomp, STRING, summary="the text without its trailing line ends"),
-    Function("startswith", (_TEXT, Parameter("prefix", STRING)), _startswith, BOOL, summary="whether it begins so"),
+    Function(
+        "startswith",
+        (Parameter("text", STRING, sees_unknown=True), Parameter("prefix", STRING, sees_unknown=True)),
+        _startswith,
+        BOOL,
+        summary="whether it begins so",
+    ),
     Function("endswith", (_TEXT, Parameter("suffix", STRING)), _endswith, BOOL, summary="whether it ends so"),
     Function("strcontains", (_TEXT, Parameter("part", STRING)), _strcontains, BOOL, summary="whether it has the part"),
     Function("indent", (Parameter("spaces", NUMBER), _TEXT), _indent, STRING, summary="all lines but the first moved"),

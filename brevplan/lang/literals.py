@@ -1,4 +1,4 @@
-"""Values written out: no references, no calls."""
+"""Values that are written out, where no name and no call may stand: the defaults of variables and of types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from brevplan.lang.values import Object, Tuple, Value
 
 
 def literal_value(node: ast.Expression, diagnostics: Diagnostics) -> Value:
-    """Give the value of an expression without references and calls; report anything else and give null."""
+    """Give the value of an expression without names and calls; anything else is reported and stands for null."""
     match node:
         case ast.Literal(value=value):
             return value
@@ -21,11 +21,9 @@ def literal_value(node: ast.Expression, diagnostics: Diagnostics) -> Value:
         case ast.TupleCons():
             return Tuple(literal_value(item, diagnostics) for item in node.items)
         case ast.ObjectCons():
-            return Object(
-                {
-                    str(literal_value(item.key, diagnostics)): literal_value(item.value, diagnostics)
-                    for item in node.items
-                }
+            pairs = (
+                (literal_value(item.key, diagnostics), literal_value(item.value, diagnostics)) for item in node.items
             )
+            return Object({str(name): value for name, value in pairs})
     diagnostics.error("Not a literal value", "Neither references nor function calls are allowed here.", node.span)
     return None
