@@ -78,11 +78,15 @@ class _Reader:
         value = self.expressions.pop()
         if len(rows) > MAX_DEPTH or _SPLAT_ITEM in rows:
             _check_expression(value)
-        self.attributes.append(ast.Attribute(self.source, start, end, self.texts[name], value, start + name_size))
+        self.attributes.append(
+            ast.Attribute(self.source, start, end, self.texts[name], value, _inside(start, name_size, end))
+        )
 
     def block(self, start: int, end: int, type_: int, header_size: int, labels: int) -> None:
         taken, body = _taken(self.labels, labels), self.bodies.pop()
-        self.blocks.append(ast.Block(self.source, start, end, self.texts[type_], taken, body, start + header_size))
+        self.blocks.append(
+            ast.Block(self.source, start, end, self.texts[type_], taken, body, _inside(start, header_size, end))
+        )
 
     def body(self, start: int, end: int, attributes: int, blocks: int, _: int) -> None:
         named = {attribute.name: attribute for attribute in _taken(self.attributes, attributes)}
@@ -170,14 +174,14 @@ class _Reader:
         self.expressions.append(ast.Unary(self.source, start, end, UNARY[operator], operand))
 
     def call(self, start: int, end: int, name: int, name_size: int, arguments: int) -> None:
-        taken = _taken(self.expressions, arguments)
-        self.expressions.append(ast.Call(self.source, start, end, self.texts[name], taken, False, start + name_size))
+        taken, name_end = _taken(self.expressions, arguments), _inside(start, name_size, end)
+        self.expressions.append(ast.Call(self.source, start, end, self.texts[name], taken, False, name_end))
 
     def expanding_call(self, start: int, end: int, name: int, name_size: int, arguments: int) -> None:
-        taken = _taken(self.expressions, arguments)
+        taken, name_end = _taken(self.expressions, arguments), _inside(start, name_size, end)
         if not taken:
             raise ValueError("there is nothing to expand")
-        self.expressions.append(ast.Call(self.source, start, end, self.texts[name], taken, True, start + name_size))
+        self.expressions.append(ast.Call(self.source, start, end, self.texts[name], taken, True, name_end))
 
     def parentheses(self, start: int, end: int, _: int, __: int, ___: int) -> None:
         self.expressions.append(ast.Parentheses(self.source, start, end, self.expressions.pop()))
@@ -214,6 +218,13 @@ def _taken(stack: list[_Node], count: int) -> list[_Node]:
     taken = stack[first:]
     del stack[first:]
     return taken
+
+
+def _inside(start: int, size: int, end: int) -> int:
+    """Give the offset that is so far behind the start."""
+    if size > end - start:
+        raise ValueError("it is outside of the node")
+    return start + size
 
 
 def _number(digits: str) -> int | Fraction:

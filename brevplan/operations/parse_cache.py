@@ -34,7 +34,7 @@ MAX_ENTRY_BYTES: Final = MAX_TOTAL_BYTES // 4
 MAX_ENTRIES: Final = 4096
 """A folder of many small files takes as long to look through as it takes to parse some of them."""
 
-_DECIDING: Final = ("lang/*.py", "lang/grammar.json", "kinds/*.py", "operations/project.py")
+DECIDING: Final = ("lang/*.py", "lang/grammar.json", "kinds/*.py", "operations/project.py")
 """The parts of the package that decide which tree a text gives; for JSON these are the schemas too."""
 
 _DIGEST_BYTES: Final = 32
@@ -118,7 +118,7 @@ def prune(folder: Path, *, max_bytes: int = MAX_TOTAL_BYTES, max_entries: int = 
 def digest_of_parser(package: Path) -> str:
     """Give the digest of all that decides which tree a text gives."""
     digest = hashlib.sha256(f"{FORMAT} {VERSION}".encode())
-    for pattern in _DECIDING:
+    for pattern in DECIDING:
         for path in sorted(package.glob(pattern)):
             content = path.read_bytes()
             digest.update(f"\n{path.name} {len(content)}\n".encode())
