@@ -24,6 +24,9 @@ _Node = TypeVar("_Node")
 
 _ATTRIBUTE: Final = bytes([KINDS.index("attribute")])
 _SPLAT_ITEM: Final = KINDS.index("splat item")
+_MAX_EXPRESSION_DEPTH: Final = 2 * MAX_DEPTH
+"""In JSON, arrays nest on their own, and so do the brackets in a template inside of them."""
+
 _MAX_HEX_DIGITS: Final = 40_000
 """Enough for any number that the parser lets pass, and few enough that a made-up one costs nothing."""
 
@@ -254,7 +257,7 @@ def _check_blocks(body: ast.Body) -> None:
 def _check_expression(value: ast.Expression) -> None:
     """Refuse what is nested too deeply, and an element of a splat where there is none."""
     level: list[tuple[ast.Node, bool]] = [(value, False)]
-    for _ in range(MAX_DEPTH):
+    for _ in range(_MAX_EXPRESSION_DEPTH):
         below: list[tuple[ast.Node, bool]] = []
         for node, in_splat in level:
             if isinstance(node, ast.SplatItem) and not in_splat:

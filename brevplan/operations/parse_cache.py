@@ -70,8 +70,12 @@ class ParseCache:
         `bodies` are all files of the configuration: one may make sensitive what stands in another, and then an older
         entry of that one goes as well.
         """
-        if self.folder is None or not self._parsed:
-            return
+        if self.folder is not None and self._parsed:
+            with contextlib.suppress(RecursionError):  # a tree at the edge of what can be walked is parsed every time
+                self._keep(self.folder, config, bodies)
+        self._parsed.clear()
+
+    def _keep(self, folder: Path, config: Config, bodies: Sequence[ast.Body]) -> None:
         from brevplan.operations.sensitive import spans, trace  # only after a change, and it knows the kinds
 
         taint = trace(config, bodies)
@@ -79,11 +83,10 @@ class ParseCache:
             if spans(body, taint):
                 _remove(path)
         kept = {path: body for path, body in self._parsed.items() if not spans(body, taint)}
-        if kept and _prepare(self.folder):
+        if kept and _prepare(folder):
             for path, body in kept.items():
                 _write(path, body)
-            prune(self.folder)
-        self._parsed.clear()
+            prune(folder)
 
 
 NO_CACHE: Final = ParseCache(None)
@@ -185,10 +188,7 @@ def _write(path: Path, body: ast.Body) -> None:
     """Write an entry, whole or not at all."""
     from brevplan.lang.tree_writer import encode  # most runs parse nothing
 
-    try:
-        packed = encode(body)
-    except RecursionError:
-        return  # a tree at the very edge of what can be walked
+    packed = encode(body)
     if len(packed) + _DIGEST_BYTES > MAX_ENTRY_BYTES:
         return
     partial = path.with_name(f"{path.stem}.{secrets.token_hex(4)}{PARTIAL}")

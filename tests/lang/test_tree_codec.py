@@ -121,6 +121,19 @@ def test_deepest_nesting_that_is_allowed_comes_back(text: str) -> None:
     assert encode(found) == encode(body)  # comparing nodes would itself go too deep
 
 
+def test_deepest_json_that_is_allowed_comes_back() -> None:
+    inner = "[" * (MAX_DEPTH - 5) + "1" + "]" * (MAX_DEPTH - 5)
+    text = '{"locals": {"a": ' + "[" * (MAX_DEPTH - 5) + f'"${{{inner}}}"' + "]" * (MAX_DEPTH - 5) + "}}"
+    source = Source("a.hcl.json", text)
+    body, problems = parse_json(source, JSON_SHAPE)
+    assert problems == []
+
+    found = decode(encode(body), source)
+
+    assert found is not None
+    assert encode(found) == encode(body)
+
+
 # trees that no parser made
 
 SOURCE = Source("made-up.hcl", "x" * 50)
@@ -328,7 +341,7 @@ def test_rows_by_hand_are_a_tree() -> None:
         [("word", 3, 0, 0), ATTRIBUTE, BODY],
         [("variable", 1, 0, 0), ATTRIBUTE, BODY],
         [("variable", -1, 0, 0), ATTRIBUTE, BODY],
-        [WORD, *[("unary", 0, 0, 0)] * MAX_DEPTH, ATTRIBUTE, BODY],
+        [WORD, *[("unary", 0, 0, 0)] * 2 * MAX_DEPTH, ATTRIBUTE, BODY],
         [("body", 0, 0, 0), *[("block", 0, 1, 0), ("body", 0, 1, 0)] * (MAX_DEPTH + 1)],
     ],
 )  # fmt: skip
