@@ -71,7 +71,8 @@ class _Reader:
         ):
             function(self, start, end, first, second, third)
         body = self.bodies.pop()
-        if self.bodies or self.blocks or self.attributes or self.labels or self.expressions or self.parts or self.items:
+        rest = (self.bodies, self.blocks, self.attributes, self.labels, self.expressions, self.parts, self.items)
+        if any(rest):
             raise ValueError("something is left over")
         _check_blocks(body)
         return body
@@ -79,6 +80,8 @@ class _Reader:
     def attribute(self, start: int, end: int, name: int, name_size: int, _: int) -> None:
         rows = next(self.values)
         value = self.expressions.pop()
+        if self.expressions or self.parts or self.items:
+            raise ValueError("an expression is not part of one argument")  # it could be as deep as it likes
         if len(rows) > MAX_DEPTH or _SPLAT_ITEM in rows:
             _check_expression(value)
         self.attributes.append(

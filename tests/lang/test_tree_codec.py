@@ -342,6 +342,9 @@ def test_rows_by_hand_are_a_tree() -> None:
         [("variable", 1, 0, 0), ATTRIBUTE, BODY],
         [("variable", -1, 0, 0), ATTRIBUTE, BODY],
         [WORD, *[("unary", 0, 0, 0)] * 2 * MAX_DEPTH, ATTRIBUTE, BODY],
+        [WORD, *[*[("unary", 0, 0, 0)] * MAX_DEPTH, WORD, ATTRIBUTE] * 5, ATTRIBUTE, ("body", 6, 0, 0)],
+        [WORD, ("text part", 0, 0, 0), ATTRIBUTE, BODY],
+        [WORD, WORD, WORD, ("object item", 0, 0, 0), ATTRIBUTE, BODY],
         [("body", 0, 0, 0), *[("block", 0, 1, 0), ("body", 0, 1, 0)] * (MAX_DEPTH + 1)],
     ],
 )  # fmt: skip
