@@ -8,12 +8,17 @@ from typing import Final
 
 from bench.life import Life
 from bench.measure import Cost
+from bench.parsing import Parsing
 
 START_S: Final = 0.15
 NOOP_S: Final = {("count", 100): 0.4, ("count", 10_000): 1.2, ("literal", 10_000): 2.5}
 APPLY_CPU_S: Final = {1_000: 2.0}
 WRITTEN_RATIO: Final = 10.0
 PEAK_MIB: Final = {("count", 10_000): 250.0, ("literal", 10_000): 450.0}
+PARSE_S: Final = {10_000: 5.0}
+CACHED_S: Final = {10_000: 1.0}
+PARSE_S_PER_MB: Final = 1.0
+CACHED_S_PER_MB: Final = 0.125
 LIST_CALLS: Final = 1
 GROWTH: Final = 1.3
 """How much dearer one more machine may be at the larger size: 1 is linear, the rest is noise."""
@@ -38,11 +43,17 @@ class Verdict:
 
 
 def judge(
-    starts: dict[str, Cost], lives: Sequence[Life], list_calls: dict[int, int], heavy_imports: Sequence[str]
+    starts: dict[str, Cost],
+    lives: Sequence[Life],
+    list_calls: dict[int, int],
+    heavy_imports: Sequence[str],
+    parsings: Sequence[Parsing],
 ) -> Iterator[Verdict]:
     for name in ("--help", "version"):
         yield Verdict(name, START_S, starts[name].cpu_s, "s")
     yield Verdict("modules for planning graphs loaded by an empty plan", 0, len(heavy_imports), "modules")
+    for parsing in parsings:
+        yield from of_parsing(parsing)
     ours = [life for life in lives if life.tool == "brevplan"]
     for life in ours:
         yield from _of_life(life)
@@ -50,6 +61,17 @@ def judge(
         yield from _growth([life for life in ours if life.form == form])
     for count, calls in list_calls.items():
         yield Verdict(f"calls at the cloud in a no-op plan of {count}", LIST_CALLS, calls, "calls")
+
+
+def of_parsing(parsing: Parsing) -> Iterator[Verdict]:
+    reading, name = parsing.reading, f"{parsing.count} literal blocks"
+    for what, seconds, limits, limit_per_mb in (
+        ("parsed", reading.parse_s, PARSE_S, PARSE_S_PER_MB),
+        ("from the cache", reading.cached_s, CACHED_S, CACHED_S_PER_MB),
+    ):
+        if parsing.count in limits:
+            yield Verdict(f"{name} {what}", limits[parsing.count], seconds, "s")
+        yield Verdict(f"{name} {what}, a megabyte", limit_per_mb, seconds / reading.megabytes, "s")
 
 
 def _of_life(life: Life) -> Iterator[Verdict]:
@@ -73,7 +95,7 @@ def _growth(lives: Sequence[Life]) -> Iterator[Verdict]:
     """Compare what one more machine costs between the two largest sizes with what it costs between the two before."""
     ordered = sorted(lives, key=lambda life: life.count)
     for small, middle, large in zip(ordered, ordered[1:], ordered[2:], strict=False):
-        for step in ("no-op plan", "apply"):
+        for step in ("validate", "no-op plan", "apply"):
             times = [life.cpu(step) for life in (small, middle, large)]
             if any(found is None for found in times):
                 continue

@@ -44,6 +44,7 @@ class Workbench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.cache = folder / "cache"
         # Python's own variables too: without compiled modules every start would compile the whole package
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("BREVPLAN_", "TF_", "PYTHON"))
@@ -52,7 +53,7 @@ class Workbench:
             kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         self.environment = kept | {
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
-            "XDG_CACHE_HOME": str(folder / "cache"),
+            "XDG_CACHE_HOME": str(self.cache),
             "BREVPLAN_INPUT": "0",
             "NO_COLOR": "1",
             "CHECKPOINT_DISABLE": "1",

@@ -19,6 +19,7 @@ from typing import Final
 from bench.budgets import Verdict, judge
 from bench.life import STEPS, Life, Tool, brevplan, calls_of_a_plan, live, terraform
 from bench.measure import BREVPLAN, Cost, Workbench
+from bench.parsing import Parsing, measure_parsing
 
 RESULTS: Final = Path(__file__).with_name("results")
 GRAPH_LIBRARY: Final = "networkx"
@@ -35,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     starts = _starts(bench, times + 2)
     heavy = _heavy_imports(bench)
     _print_starts(starts)
+    parsings = [
+        measure_parsing(bench, count, times=times, limit_s=given.limit, beside=given.terraform_up_to > 0)
+        for count in sizes
+    ]
+    _print_parsings(parsings)
     lives: list[Life] = []
     for form in ("count", "literal"):
         for count in sizes:
@@ -45,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     list_calls = {count: calls_of_a_plan(bench, count) for count in sizes if count <= 1000}
     if terraform() is None:
         print("\nterraform is not on the PATH: no comparison.")
-    verdicts = list(judge(starts, lives, list_calls, heavy))
+    verdicts = list(judge(starts, lives, list_calls, heavy, parsings))
     print("\nBudgets, by processor time:")
     for verdict in verdicts:
         print(f"  {verdict}")
     failures = [f"{life.tool}, {life.form} form of {life.count}: {life.failure}" for life in lives if life.failure]
     for failure in failures:
         print(f"  not finished: {failure}")
-    print(f"\nWritten to {_write(starts, lives, list_calls, verdicts)}")
+    print(f"\nWritten to {_write(starts, parsings, lives, list_calls, verdicts)}")
     if any("see " in failure for failure in failures):
         return 1
     shutil.rmtree(folder)
@@ -104,6 +110,20 @@ def _print_starts(starts: dict[str, Cost]) -> None:
         print(f"{name:<24}{cost.wall_s:>9.3f}{cost.cpu_s:>9.3f}{cost.peak_mib:>8.0f}")
 
 
+def _print_parsings(parsings: Sequence[Parsing]) -> None:
+    print(f"\n{'literal blocks':<16}{'MB':>7}{'parsed':>18}{'from the cache':>18}   validate, cpu s")
+    print(f"{'':<23}{'s':>8}{'MB/s':>10}{'s':>8}{'MB/s':>10}{'first':>8}{'again':>8}{'terraform':>11}")
+    for found in parsings:
+        reading = found.reading
+        parsed, cached = reading.speeds()
+        theirs = f"{found.terraform_validate.cpu_s:>11.3f}" if found.terraform_validate is not None else f"{'-':>11}"
+        print(
+            f"{found.count:<16}{reading.megabytes:>7.2f}{reading.parse_s:>8.3f}{parsed:>10.1f}{reading.cached_s:>8.3f}"
+            f"{cached:>10.1f}{found.validate_cold.cpu_s:>8.3f}{found.validate_cached.cpu_s:>8.3f}{theirs}",
+            flush=True,
+        )
+
+
 def _print_life(ours: Life, theirs: Life | None) -> None:
     print(f"\n{ours.count} machines, {ours.form} form")
     beside = f"{'terraform cpu s':>18}{'brevplan/terraform':>20}" if theirs is not None else ""
@@ -136,7 +156,11 @@ def _beside(ours: Cost, theirs: Cost | None) -> str:
 
 
 def _write(
-    starts: dict[str, Cost], lives: Sequence[Life], list_calls: dict[int, int], verdicts: Sequence[Verdict]
+    starts: dict[str, Cost],
+    parsings: Sequence[Parsing],
+    lives: Sequence[Life],
+    list_calls: dict[int, int],
+    verdicts: Sequence[Verdict],
 ) -> Path:
     now = datetime.now(UTC)
     document = {
@@ -144,6 +168,7 @@ def _write(
         "python": platform.python_version(),
         "machine": platform.machine(),
         "starts": {name: asdict(cost) for name, cost in starts.items()},
+        "parsings": [asdict(parsing) for parsing in parsings],
         "lives": [asdict(life) for life in lives],
         "calls_of_a_plan": list_calls,
         "budgets": [asdict(verdict) | {"met": verdict.is_met} for verdict in verdicts],

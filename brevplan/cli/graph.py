@@ -6,6 +6,7 @@ import click
 
 from brevplan.cli.terminal import Terminal
 from brevplan.operations.graph import dependencies, render_dot, render_mermaid
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.project import load_project
 
 
@@ -15,6 +16,6 @@ from brevplan.operations.project import load_project
 @click.pass_obj
 def graph(terminal: Terminal, shape: str, no_color: bool) -> int:
     """Draw what depends on what."""
-    edges = dependencies(load_project(terminal.directory).config)
+    edges = dependencies(load_project(terminal.directory, cache=parse_cache(terminal.environment)).config)
     terminal.line(render_dot(edges) if shape == "dot" else render_mermaid(edges))
     return 0

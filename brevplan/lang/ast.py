@@ -13,6 +13,9 @@ from fractions import Fraction
 
 from brevplan.diagnostics import Source, Span
 
+MAX_DEPTH = 200
+"""How deep brackets, blocks and expressions may nest: every later stage walks the tree by recursion."""
+
 
 @dataclass(slots=True)
 class Node:

@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Final
 
 from brevplan.diagnostics import Diagnostic, Source, Span, error
+from brevplan.lang.ast import MAX_DEPTH
 from brevplan.lang.numbers import parse_number
-from brevplan.lang.scanner import MAX_DEPTH
 
 
 @dataclass(slots=True)

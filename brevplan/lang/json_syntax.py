@@ -8,52 +8,19 @@ to the places in the file that they came from.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 from unicodedata import normalize
 
 from brevplan.diagnostics import Diagnostic, Source, Span, error
 from brevplan.lang import ast
 from brevplan.lang.json_reader import JsonArray, JsonNode, JsonObject, JsonScalar, JsonText, read_json
+from brevplan.lang.json_shape import Shape
 from brevplan.lang.parser import parse_expression, parse_template
 
 COMMENT: Final = "//"
 _NAME: Final = re.compile(r"[^\W\d][\w-]*\Z")
-
-
-class _Every:
-    """Contains every name."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-EVERY: Final = _Every()
-_NONE: Final[frozenset[str]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the members of a body are. What is no block is an argument."""
-
-    labels: int = 0
-    """How many labels a block of this shape has: each is the name of a member on the way to the body."""
-    blocks: Mapping[str, Shape] = field(default_factory=dict)
-    by_label: Mapping[str, Shape] = field(default_factory=dict)
-    """The shape of the body by the first label, where that decides it."""
-    bare: Container[str] = _NONE
-    """Arguments whose text is an expression without `${ }`: references, names, types."""
-    literal: Container[str] = _NONE
-    """Arguments whose texts are no templates."""
-    nulls: Container[str] = _NONE
-    """Arguments for which null is a value; any other argument that is null counts as left out."""
-    is_file: bool = False
-    """A file holds blocks alone, so that a member of an unknown name is an unknown block."""
-
-
-VALUES: Final = Shape(literal=EVERY, nulls=EVERY)
-"""A file of values of variables."""
 
 
 def parse_json(source: Source, shape: Shape) -> tuple[ast.Body, list[Diagnostic]]:

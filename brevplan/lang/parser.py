@@ -7,9 +7,7 @@ newline behind every argument, is checked here when an item is complete.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -17,6 +15,8 @@ from typing import Any
 
 from brevplan.diagnostics import Diagnostic, Source
 from brevplan.lang import ast
+from brevplan.lang.ast import MAX_DEPTH
+from brevplan.lang.collector import collector_paused
 from brevplan.lang.grammar import SKIP, Grammar, grammar
 from brevplan.lang.parser_actions import BY_HEAD, BY_RULE, Builder, Values
 from brevplan.lang.parser_errors import (
@@ -29,13 +29,13 @@ from brevplan.lang.parser_errors import (
     starts_item,
     unclosed_block,
 )
-from brevplan.lang.scanner import KEYWORD_KINDS, MAX_DEPTH, Frame, Mode, Scanner, Token
+from brevplan.lang.scanner import KEYWORD_KINDS, Frame, Mode, Scanner, Token
 
 
 def parse(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
     """Parse a file. What could be understood is in the body even when there are errors."""
     problems: list[Diagnostic] = []
-    with _collector_paused():
+    with collector_paused():
         parser = _Parser(source, problems)
         body = parser.parse_body()
     return body, _in_order(problems)
@@ -57,21 +57,9 @@ def _parse_lone(
     source: Source, frames: list[Frame], opening: list[Token]
 ) -> tuple[ast.Expression | None, list[Diagnostic]]:
     problems: list[Diagnostic] = []
-    with _collector_paused():
+    with collector_paused():
         value = _Parser(source, problems, frames).parse_value(opening)
     return (None if problems else value), _in_order(problems)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A tree has no cycles, and the collector would walk all of it again and again while it grows."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _in_order(problems: list[Diagnostic]) -> list[Diagnostic]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from brevplan.diagnostics import Diagnostic, Source, Span, error
 from brevplan.lang import ast
+from brevplan.lang.ast import MAX_DEPTH
 from brevplan.lang.numbers import parse_number
 from brevplan.lang.parser_templates import Mark, Piece, assemble
-from brevplan.lang.scanner import MAX_DEPTH, Token
+from brevplan.lang.scanner import Token
 
 
 class Builder:

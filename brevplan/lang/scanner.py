@@ -20,12 +20,10 @@ from enum import Enum
 from typing import Any
 
 from brevplan.diagnostics import Diagnostic, Source, Span, error
+from brevplan.lang.ast import MAX_DEPTH
 from brevplan.lang.scanner_errors import stray
 
 Token = tuple[str, Any, int, int]
-
-MAX_DEPTH = 200
-"""How deep brackets, blocks and expressions may nest: every later stage walks the tree by recursion."""
 
 KEYWORDS = {
     "else": "ELSE",

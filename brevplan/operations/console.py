@@ -14,6 +14,7 @@ from brevplan.lang.evaluate import prepare
 from brevplan.lang.parser import parse_expression
 from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.values import Value
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request
 from brevplan.operations.project import DATA_KINDS, KINDS, load_project
 from brevplan.operations.recalled import recalled_scope
@@ -48,7 +49,7 @@ class Session:
 
 def open_session(directory: Path, request: Request) -> Session:
     """Read configuration and state, both of which may be missing; raise `DiagnosticsError`."""
-    project = load_project(directory, required=False)
+    project = load_project(directory, required=False, cache=parse_cache(request.environment))
     diagnostics = Diagnostics(list(project.diagnostics.items))
     scope = recalled_scope(project, request, read(directory, request), diagnostics, offline=True)
     diagnostics.raise_if_errors()

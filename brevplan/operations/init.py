@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from brevplan.diagnostics import Diagnostic, Diagnostics, failure
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request, gather_values
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.operations.session import close_accounts, open_accounts, provider_keys
@@ -80,7 +81,7 @@ def _ignore(path: Path) -> bool:
 
 
 async def _check_providers(directory: Path, environment: Mapping[str, str], world: Outside, done: Initialised) -> None:
-    project = load_project(directory)
+    project = load_project(directory, cache=parse_cache(environment))
     request = Request(environment=environment)
     diagnostics = Diagnostics()
     files = ProjectFiles(directory)

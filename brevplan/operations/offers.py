@@ -15,6 +15,7 @@ from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure
 from brevplan.engine.accounts import Account
 from brevplan.engine.config import Config
 from brevplan.engine.scope import Context, ModuleScope
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request, environment_of, gather_values
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.operations.session import close_accounts, open_accounts, provider_keys
@@ -80,7 +81,7 @@ async def _accounts(directory: Path, environment: Mapping[str, str], world: Outs
     config = Config()
     scope = ModuleScope.of_root(config, {}, environment_of(files, world.clock.now()), Context("default", ""))
     if directory.is_dir() and configuration_files(directory):
-        project = load_project(directory)
+        project = load_project(directory, cache=parse_cache(environment))
         config = project.config
         request = Request(environment=environment)
         _, scope = gather_values(project, request, files, world.clock.now(), Diagnostics(), "default", offline=True)

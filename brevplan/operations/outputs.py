@@ -11,6 +11,7 @@ from brevplan.diagnostics import Diagnostics, DiagnosticsError, failure
 from brevplan.engine.outputs import evaluate_output, stored_value
 from brevplan.lang.convert import ConversionError, to_string
 from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request
 from brevplan.operations.project import load_project
 from brevplan.operations.recalled import recalled_scope
@@ -49,7 +50,7 @@ def stored_outputs(stored: Stored) -> dict[str, StoredOutput]:
 
 def sensitive_output(directory: Path, name: str, stored: Stored, request: Request) -> Value:
     """Evaluate a sensitive output over the state's attributes and the inputs given now."""
-    project = load_project(directory)
+    project = load_project(directory, cache=parse_cache(request.environment))
     block = project.config.outputs.get(name)
     if block is None:
         raise failure("No such output", f'"{name}" is sensitive, and no longer declared: its value cannot be known.')

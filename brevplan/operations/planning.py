@@ -27,6 +27,7 @@ from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
 from brevplan.operations.given import Given
+from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.project import DATA_KINDS, KINDS, Project, load_project
 from brevplan.operations.session import (
     check_recorded_providers,
@@ -360,7 +361,7 @@ _CONSEQUENCES = frozenset({"No provider chosen", "Unknown provider", "Cycle"})
 
 def load_checked(directory: Path, request: Request, now: datetime) -> Project:
     """Load a configuration; raise `DiagnosticsError` with its mistakes of structure and those of its values."""
-    project = load_project(directory, strict=False)
+    project = load_project(directory, strict=False, cache=parse_cache(request.environment))
     if project.diagnostics.has_errors:
         known = len(project.diagnostics)
         found = check(project, request, now).items

@@ -18,8 +18,8 @@ from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData
 from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind
 from brevplan.lang import ast
-from brevplan.lang.json_syntax import EVERY, VALUES, Shape, parse_json
-from brevplan.lang.parser import parse
+from brevplan.lang.json_shape import EVERY, VALUES, Shape
+from brevplan.operations.parse_cache import NO_CACHE, ParseCache
 from brevplan.operations.requirements import check_version
 from brevplan.providers import registry
 from brevplan.version import VERSION
@@ -136,15 +136,27 @@ def read_source(path: Path, shown: str) -> Source:
 
 def parse_source(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
     """Parse a configuration file by the syntax that its name tells."""
-    return parse_json(source, JSON_SHAPE) if source.name.endswith(".json") else parse(source)
+    return _parsed(source, JSON_SHAPE)
 
 
 def parse_values(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
     """Parse a file of values of variables."""
-    return parse_json(source, VALUES) if source.name.endswith(".json") else parse(source)
+    return _parsed(source, VALUES)
 
 
-def load_project(directory: Path, *, strict: bool = True, required: bool = True) -> Project:
+def _parsed(source: Source, shape: Shape) -> tuple[ast.Body, list[Diagnostic]]:
+    if source.name.endswith(".json"):
+        from brevplan.lang.json_syntax import parse_json  # only where it is written
+
+        return parse_json(source, shape)
+    from brevplan.lang.parser import parse  # a run that finds all its files parsed needs neither parser nor tables
+
+    return parse(source)
+
+
+def load_project(
+    directory: Path, *, strict: bool = True, required: bool = True, cache: ParseCache = NO_CACHE
+) -> Project:
     """Read and load the configuration of a folder; raise `DiagnosticsError` with every mistake found.
 
     Not `strict`, mistakes of structure are left in the project's diagnostics, for more to be found beside them. Not
@@ -162,23 +174,32 @@ def load_project(directory: Path, *, strict: bool = True, required: bool = True)
             "There is no .hcl or .hcl.json file in this directory.",
             hint="brevplan init writes a first one; -chdir=DIR works in another directory.",
         )
-    return load_sources(directory, [read_source(path, path.name) for path in files], strict=strict)
+    return load_sources(directory, [read_source(path, path.name) for path in files], strict=strict, cache=cache)
 
 
-def load_sources(directory: Path, sources: Iterable[Source], *, strict: bool = True, complete: bool = False) -> Project:
+def load_sources(
+    directory: Path,
+    sources: Iterable[Source],
+    *,
+    strict: bool = True,
+    complete: bool = False,
+    cache: ParseCache = NO_CACHE,
+) -> Project:
     """Load texts as one configuration; raise `DiagnosticsError`.
 
     Those whose names have no slash are the root module's, the others belong to the folders of modules. Folders of
     which nothing is given are read from the disk, unless the sources are said to be `complete`.
     """
     diagnostics = Diagnostics()
-    folders = _Folders(directory, list(sources), diagnostics, complete=complete)
+    folders = _Folders(directory, list(sources), diagnostics, cache, complete=complete)
     root = folders.root()
     config = load(root, folders.read, known(), diagnostics)
     _explain_planned(config, diagnostics)
     check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
     if strict:
         diagnostics.raise_if_errors()
+    if not diagnostics.has_errors:
+        cache.keep(config, folders.bodies)
     return Project(directory, config, folders.sources, folders.bodies, diagnostics)
 
 
@@ -194,8 +215,10 @@ def known() -> Known:
 class _Folders:
     """The folders of a configuration, parsed as they are asked for."""
 
-    def __init__(self, directory: Path, given: list[Source], diagnostics: Diagnostics, *, complete: bool) -> None:
-        self.directory, self.diagnostics, self.complete = directory, diagnostics, complete
+    def __init__(
+        self, directory: Path, given: list[Source], diagnostics: Diagnostics, cache: ParseCache, *, complete: bool
+    ) -> None:
+        self.directory, self.diagnostics, self.complete, self.cache = directory, diagnostics, complete, cache
         self.given: dict[str, list[Source]] = {"": []}
         for source in given:
             self.given.setdefault(posixpath.dirname(source.name), []).append(source)
@@ -236,7 +259,7 @@ class _Folders:
             return []
 
     def parse(self, source: Source) -> ast.Body:
-        body, problems = parse_source(source)
+        body, problems = self.cache.parse(source, parse_source)
         self.diagnostics.extend(problems)
         self.sources.append(source)
         self.bodies.append(body)

@@ -11,6 +11,7 @@ from typing import Any
 from brevplan.diagnostics import DiagnosticsError, error, failure, suggest
 from brevplan.engine.address import Address
 from brevplan.engine.ports import Record, Role, RunRow
+from brevplan.operations.parse_cache import NO_CACHE, ParseCache, parse_cache
 from brevplan.operations.planning import Request, state_failure, workspace_of
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.state import lock
@@ -18,21 +19,21 @@ from brevplan.state.errors import StateError
 from brevplan.state.store import StateStore
 
 
-def state_path_of(directory: Path) -> Path:
+def state_path_of(directory: Path, cache: ParseCache = NO_CACHE) -> Path:
     """Give the state's path of a folder; a configuration with mistakes still has the default one."""
     try:
         if configuration_files(directory):
-            return load_project(directory).state_path
+            return load_project(directory, cache=cache).state_path
     except (DiagnosticsError, OSError):
         pass
     return directory / "brevplan.db"
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[StateStore | None]:
+def opened(directory: Path, cache: ParseCache = NO_CACHE) -> Iterator[StateStore | None]:
     """Open the state of a folder for reading; None where there is none. Raises `DiagnosticsError`."""
     try:
-        store = StateStore.open(state_path_of(directory), create=False)
+        store = StateStore.open(state_path_of(directory, cache), create=False)
     except StateError as problem:
         raise state_failure(problem) from problem
     try:
@@ -57,7 +58,7 @@ class Stored:
 
 def read(directory: Path, request: Request) -> Stored:
     """Read one workspace; an absent state is an empty one."""
-    with opened(directory) as store:
+    with opened(directory, parse_cache(request.environment)) as store:
         workspace = workspace_of(request, store)
         if store is None:
             return Stored(workspace, [], {})

@@ -13,7 +13,6 @@ from brevplan.engine.desired import check_rules
 from brevplan.engine.inputs import UnsuitableInput, accept, marked_as
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.literals import literal_value
-from brevplan.lang.parser import parse_expression
 from brevplan.lang.types import STRING, Primitive
 from brevplan.lang.values import Unknown, Value
 from brevplan.operations.given import Given
@@ -115,6 +114,8 @@ def _parse_text(block: VariableBlock, text: str, origin: str, diagnostics: Diagn
     """Read a text from outside: as it is for a string, else as a literal of the language."""
     if block.type == STRING or not block.has_type:
         return _Found(text, None, origin)
+    from brevplan.lang.parser import parse_expression  # most values are plain texts
+
     source = Source(origin, text)
     expression, problems = parse_expression(source)
     inner = Diagnostics(list(problems))

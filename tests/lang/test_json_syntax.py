@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from brevplan.diagnostics import Source
 from brevplan.lang import ast
-from brevplan.lang.json_syntax import EVERY, VALUES, Shape, parse_json
+from brevplan.lang.ast import MAX_DEPTH
+from brevplan.lang.json_shape import EVERY, VALUES, Shape
+from brevplan.lang.json_syntax import parse_json
 from brevplan.lang.numbers import parse_number
 from brevplan.lang.parser import parse
-from brevplan.lang.scanner import MAX_DEPTH
 
 _DYNAMIC = Shape(labels=1, blocks={"content": Shape()}, bare={"iterator"})
 SHAPE = Shape(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from brevplan.diagnostics import Diagnostic, Source
 from brevplan.lang import ast
+from brevplan.lang.ast import MAX_DEPTH
 from brevplan.lang.parser import parse, parse_expression, parse_template
-from brevplan.lang.scanner import MAX_DEPTH
 
 CASES = Path(__file__).parent / "cases" / "syntax"
 
