@@ -1,0 +1,1 @@
+def sure_expression(random): return "1"
