@@ -63,7 +63,6 @@ FILES = {
 }
 _NEEDS_ANOTHER_WORLD = re.compile(r"\bu\.|partial|s\.unknown|timestamp\(|uuid\(|bcrypt\(|\btype\(|/home/user|locked\.txt|nosuch")
 _STEP_OF_NAMES = re.compile(r"(?<![\w.\"$])([ks])(?=\.[a-z])")
-_INFINITY = re.compile(r"(?<![\w\"])\+Inf")
 _SEQUENCE = re.compile(r"([$%])\1\{")
 
 
@@ -148,16 +147,18 @@ def alike(theirs: Answer, ours: Answer) -> bool:
     """Tell whether two answers are the same, whatever the layout."""
     if theirs.printed is None or ours.printed is None:
         return theirs.printed is ours.printed
-    # Ours escapes what would be a template sequence when typed in again, theirs does not; theirs writes +Inf.
-    one, other = _plain(_INFINITY.sub("Inf", theirs.printed)), _plain(_SEQUENCE.sub(r"\1{", ours.printed))
-    has_json = theirs.json is not None and ours.json is not None
-    is_same_json = not has_json or _plain(theirs.json or "") == _plain(_SEQUENCE.sub(r"\1{", ours.json or ""))
     # Null has no type of its own here, so next to one the types are not compared.
-    return one == other and is_same_json and (theirs.type == ours.type or "null" in one)
+    has_same_type = theirs.type == ours.type or "null" in theirs.printed
+    # Ours escapes what would be a template sequence when typed in again, theirs does not.
+    if theirs.json is not None and ours.json is not None:
+        return has_same_type and _plain(theirs.json) == _plain(_SEQUENCE.sub(r"\1{", ours.json))
+    printed = _plain(_SEQUENCE.sub(r"\1{", ours.printed))
+    return has_same_type and _plain(theirs.printed) == printed
 
 
 def _plain(text: str) -> str:
     text = re.sub(r"\b(?:to\w+\(null\)|null)(?: /\*.*?\*/)?", "null", text)
+    text = re.sub(r"(?<![\w.-])-0(?![\w.])", "0", text)  # zero has no sign here
     text = re.sub(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})|\\x([0-9a-f]{2})", _decoded, text)
     return re.sub(r"(?m)^\s+", "", re.sub(r'" +=', '" =', text).strip())
 

@@ -48,10 +48,10 @@ def round512(value: int | Fraction) -> int | Fraction:
 
 
 def format_number(value: int | Fraction | float) -> str:
-    """Write as plain decimal with the fewest digits that read back to the same value; infinities as Inf and -Inf."""
+    """Write as plain decimal with the fewest digits that read back to the same value; infinities as +Inf and -Inf."""
     if isinstance(value, float):
         if isinf(value):
-            return "Inf" if value > 0 else "-Inf"
+            return "+Inf" if value > 0 else "-Inf"
         value = Fraction(value)
     if value < 0:
         return "-" + format_number(-value)

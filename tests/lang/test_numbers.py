@@ -89,7 +89,7 @@ def test_round512_rounds_to_nearest_even(value: int | Fraction, expected: int | 
         (round512(Fraction(2, 3)), "0." + "6" * 153 + "7"),
         (parse_number("0." + "9" * 400), "1"),
         (0.5, "0.5"),
-        (inf, "Inf"),
+        (inf, "+Inf"),
         (-inf, "-Inf"),
     ],
 )

@@ -255,7 +255,7 @@ def test_type_of_value(value: Value, expected: Type) -> None:
         (-5, "-5"),
         (Fraction(1, 8), "0.125"),
         (10**21, "1000000000000000000000"),
-        (inf, "Inf"),
+        (inf, "+Inf"),
         ("", '""'),
         ('a"b\\', '"a\\"b\\\\"'),
         ("a\n\r\tb", '"a\\n\\r\\tb"'),

@@ -104,8 +104,6 @@ def _distinct(_: Environment, items: Value) -> Value:
 def _element(_: Environment, items: Value, index: Number) -> Value:
     given, secret = bare(items)
     position = whole(index, "index", 1)
-    if position < 0:
-        raise FunctionError(f'"index" must be zero or more, not {position}', 1)
     if isinstance(given, Unknown):
         return mark(_unknown_element(given, position), secret)
     if not isinstance(given, (List, Tuple)):
