@@ -36,6 +36,7 @@ from brevplan.lang.special_forms import SPECIAL_FORMS
 from brevplan.lang.types import ANY, BOOL, STRING, ListType, MapType, Primitive, SetType, TupleType, Type, friendly
 from brevplan.lang.values import (
     EMPTY_TUPLE,
+    MAX_TEXT,
     List,
     Mapping_,
     Object,
@@ -271,7 +272,15 @@ class _Preparer:
     def text(self, parts: Sequence[str | ast.TemplatePart], loops: frozenset[str]) -> Run:
         """Join the parts of a template to one text."""
         pieces = [part if isinstance(part, str) else self.piece(part, loops) for part in parts]
-        return lambda scope, loop: _joined([p if isinstance(p, str) else p(scope, loop) for p in pieces])
+        place = next((part for part in parts if not isinstance(part, str)), None)
+
+        def run(scope: Scope, loop: Loop) -> Value:
+            text = _joined([p if isinstance(p, str) else p(scope, loop) for p in pieces])
+            if text.__class__ is str and len(text) > MAX_TEXT and place is not None:
+                raise fault("Text too long", f"The text gets more than {MAX_TEXT} characters.", place.span)
+            return text
+
+        return run
 
     def piece(self, part: ast.TemplatePart, loops: frozenset[str]) -> Run:
         if isinstance(part, ast.TemplateIf):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ANY, Type
-from brevplan.lang.values import Secret, Unknown, Value, first_unknown, has_secret, has_unknown, reveal, reveal_deep
+from brevplan.lang.values import MAX_TEXT, Secret, Unknown, Value, first_unknown, has_secret, has_unknown, reveal, reveal_deep
 
 
 class FunctionError(Exception):
@@ -140,6 +140,8 @@ def _call(
         result: Value = Unknown(function.returns, unknown.because, not_null=function.never_null)
     else:
         result = function.body(environment, *prepared)
+        if result.__class__ is str and len(result) > MAX_TEXT:
+            raise FunctionError(f"the result is a text of {len(result)} characters; at most {MAX_TEXT} are possible")
     return Secret(result) if secret else result
 
 
