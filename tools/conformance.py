@@ -61,7 +61,9 @@ FILES = {
     "broken.tpl": b"line\n${1 +}\n",
     "recursive.tpl": b'${templatefile("greeting.tpl", {})}',
 }
-_NEEDS_ANOTHER_WORLD = re.compile(r"\bu\.|partial|s\.unknown|timestamp\(|uuid\(|bcrypt\(|\btype\(|/home/user|locked\.txt|nosuch")
+_NEEDS_ANOTHER_WORLD = re.compile(
+    r"\bu\.|partial|s\.unknown|timestamp\(|uuid\(|bcrypt\(|\btype\(|/home/user|locked\.txt|nosuch"
+)
 _STEP_OF_NAMES = re.compile(r"(?<![\w.\"$])([ks])(?=\.[a-z])")
 _SEQUENCE = re.compile(r"([$%])\1\{")
 

@@ -14,7 +14,17 @@ from typing import Protocol
 
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ANY, Type
-from brevplan.lang.values import MAX_TEXT, Secret, Unknown, Value, first_unknown, has_secret, has_unknown, reveal, reveal_deep
+from brevplan.lang.values import (
+    MAX_TEXT,
+    Secret,
+    Unknown,
+    Value,
+    first_unknown,
+    has_secret,
+    has_unknown,
+    reveal,
+    reveal_deep,
+)
 
 
 class FunctionError(Exception):

@@ -25,12 +25,12 @@ from brevplan.lang.parser_errors import (
     explain,
     indentation_at,
     is_brace_below,
+    line_end_hint,
     outside_item,
     starts_item,
     unclosed_block,
 )
 from brevplan.lang.scanner import KEYWORD_KINDS, MAX_DEPTH, Frame, Mode, Scanner, Token
-
 
 MOST_PROBLEMS = 100
 """What has more mistakes than this is no configuration, or is broken from one place on."""
@@ -279,7 +279,7 @@ class _Parser(Builder):
                 "An argument ends with its line; the next one, or a closing brace, begins on a line of its own.",
                 start,
                 end,
-                hint="Start a new line here.",
+                hint=line_end_hint(self.previous, self.lookahead),
             )
 
     def _check_one_line_argument(self, opened: _OpenBody, name: Token) -> None:

@@ -64,7 +64,8 @@ GRAMMAR: dict[str, list[str]] = {
     "sign": ["-", "!", "- ", "!!", "-!-", "! -"],
     "steps": [".<name>", "[<expr>]", "[*]", ".*", ".0", "[ * ].<name>", ".<name><steps>", "[<g><expr><g>]<steps>"],
     "items": ["", "<expr>", "<expr><b>,<g><items>", "<expr>,", "<expr><b>,<b><expr>"],
-    "entries": ["", "<key><b>=<b><expr>", "<key><b>:<b><expr>,<entries>", "\n<key> = <value>\n<entries>", "<g><entries>"],
+    "entries": ["", "<key><b>=<b><expr>", "<key><b>:<b><expr>,<entries>", "\n<key> = <value>\n<entries>",
+                "<g><entries>"],
     "key": ["<name>", '"<chars>"', "(<expr>)", "<number>", '"<quoted>"'],
     "call": ["f()", "<fn>(<items>)", "<fn>(<g><items><g>)", "<fn>(<expr>...)", "core::<fn>(<items>)", "a :: b(<expr>)"],
     "fn": ["upper", "length", "try", "max", "jsonencode", "nosuch", "été"],
@@ -86,23 +87,28 @@ GRAMMAR: dict[str, list[str]] = {
     ],
     "heredoc": ["<<E\n<lines>E", "<<-E\n<lines>  E", "<<été\n<lines>été", "<<-E_1\n<lines>\t\tE_1"],
     "lines": ["<indent><text>\n", "\n", "<indent><text>\n<lines>", "<indent><hole><text>\n<lines>"],
-    "text": ["x", "", "a \"b\" \\n", "${<name>}", "$${x}", "<directive>", "<hole> <hole>", "E x", "# no", "%{ if true ~}\nx\n%{~ endif }"],
+    "text": [
+        "x", "", "a \"b\" \\n", "${<name>}", "$${x}", "<directive>", "<hole> <hole>", "E x", "# no",
+        "%{ if true ~}\nx\n%{~ endif }",
+    ],
     "template": ["<text>", "<text>\n<template>", "<hole>", "<directive>", "<quoted>"],
     "json": ["<scalar>", "{<members>}", "[<elements>]", " {<members>}\n"],
     "scalar": ["1", "true", "null", '"<plain>"', "-1.5e3", '"${<jname>}"', '"<jname>.b"', '"\\u00e9\\n"', '"$${x}"'],
     "jname": ["a", "local.x", "var.b[0]", "1 +", "upper(\\\"x\\\")", "\\\"a\\\""],
     "members": ["", '<jkey>:<json>', '<jkey> : <json> , <members>', '<jkey>:<json>,<jkey>:<json>'],
     "elements": ["", "<json>", "<json>,<elements>"],
-    "jkey": ['"a"', '"//"', '"resource"', '"instance"', '"locals"', '"variable"', '"x y"', '"${a}"', '"été"', '"count"'],
+    "jkey": ['"a"', '"//"', '"resource"', '"instance"', '"locals"', '"variable"', '"x y"', '"${a}"', '"été"',
+             '"count"'],
     "literals": ["<name> = <literal>\n", "<name> = <literal>\n<literals>"],
     "literal": ["1", "-2.5", '"<chars>"', "null", "true", "[<literal>, <literal>]", "{<name> = <literal>}", "<expr>"],
 }  # fmt: skip
 _SHORTEST = {name: rows[: max(1, min(4, len(rows) // 2))] for name, rows in GRAMMAR.items()}
 
 ALPHABET = [
-    *"abxyzE_0123456789", *"()[]{}", *" \t\n\r", *"\"'`\\$%#/*+-~!=<>&|?:.,;@^", "${", "%{", "~}", "<<E\n", "\nE\n", "...",
-    "=>", "==", "&&", "||", "::", "for ", " in ", "if ", "endif", "else", "[*]", ".*", "$${", "/*", "*/", "//", "1e9", "é",
-    "\u0301", "\u200d", "😀", "\ufeff", "\x00", "\x7f", "\u2028", "“", "\U000e0001", "true", "null", '"a"', "{}", "[]",
+    *"abxyzE_0123456789", *"()[]{}", *" \t\n\r", *"\"'`\\$%#/*+-~!=<>&|?:.,;@^", "${", "%{", "~}", "<<E\n", "\nE\n",
+    "...", "=>", "==", "&&", "||", "::", "for ", " in ", "if ", "endif", "else", "[*]", ".*", "$${", "/*", "*/", "//", "1e9",
+    "é", "\u0301", "\u200d", "😀", "\ufeff", "\x00", "\x7f", "\u2028", "“", "\U000e0001", "true", "null", '"a"', "{}",
+    "[]",
 ]  # fmt: skip
 
 
@@ -132,7 +138,7 @@ def mutated(random: Random, text: str) -> str:
             lambda part=part: part[::-1],
             lambda part=part: part + random.choice(ALPHABET),
             lambda: random.choice(ALPHABET),
-            lambda: text[random.choice(range(len(text) + 1)) :][:10],
+            lambda text=text: text[random.choice(range(len(text) + 1)) :][:10],
         ])  # fmt: skip
         text = text[:start] + change() + text[end:]
     return text
