@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench crash fmt golden grammar clean
+.PHONY: demo test check bench crash conformance fuzz fmt golden grammar clean
+
+INPUTS ?= 200000
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: PYTHON=/path/to/python3.11 make"; exit 1; }
@@ -30,6 +32,13 @@ bench: $(INSTALLED)
 
 crash: $(INSTALLED)
 	$(BIN)/python -m bench.crash
+
+# Puts the cases of the language, and made-up expressions, to terraform's console and to ours. Needs terraform on PATH.
+conformance: $(INSTALLED)
+	$(BIN)/python -m tools.conformance
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)
 
 fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -15,6 +15,7 @@ from typing import Protocol
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import (
+    MAX_TEXT,
     Mapping_,
     Marks,
     Secret,
@@ -154,6 +155,8 @@ def _call(
         result: Value = Unknown(function.returns, unknown.because, not_null=function.never_null)
     else:
         result = function.body(environment, *prepared)
+        if result.__class__ is str and len(result) > MAX_TEXT:
+            raise FunctionError(f"the result is a text of {len(result)} characters; at most {MAX_TEXT} are possible")
     if isinstance(result, Unknown):
         # it may turn out to be, or to hold, a part that is hidden
         marks |= _inner_marks(arguments)

@@ -170,8 +170,9 @@ def _modulo(left: Number, right: Number) -> Number:
         raise OperationError("Undefined result", 'An infinity has no "%".')
     if right == 0:
         return left
-    rest = abs(Fraction(left)) % abs(Fraction(right))
-    return _rounded(rest if left >= 0 else -rest)
+    # by the rounded quotient: 5.5 % 0.1 is 0, though the nearest that there is to 0.1 does not quite divide 5.5
+    whole = math.trunc(round512(Fraction(left) / Fraction(right)))
+    return _rounded(left - round512(whole * right))
 
 
 _COMPARE: dict[str, Callable[[Number, Number], bool]] = {

@@ -25,11 +25,15 @@ from brevplan.lang.parser_errors import (
     explain,
     indentation_at,
     is_brace_below,
+    line_end_hint,
     outside_item,
     starts_item,
     unclosed_block,
 )
 from brevplan.lang.scanner import KEYWORD_KINDS, Frame, Mode, Scanner, Token
+
+MOST_PROBLEMS = 100
+"""What has more mistakes than this is no configuration, or is broken from one place on."""
 
 
 def parse(source: Source) -> tuple[ast.Body, list[Diagnostic]]:
@@ -106,11 +110,22 @@ class _Parser(Builder):
             self._complain(situation)
             if len(self.bodies) > MAX_DEPTH:
                 return self.bodies[0].body
+            if len(self.problems) >= MOST_PROBLEMS:
+                self._give_up(situation)
+                return self.bodies[0].body
             # A brace on the line below its header is read as if it stood above, which keeps the block.
             if not is_brace_below(situation):
                 self._skip_item(situation)
         self._close_all()
         return self.bodies[0].body
+
+    def _give_up(self, situation: Situation) -> None:
+        self.error(
+            "Too many mistakes",
+            f"The file has {MOST_PROBLEMS} mistakes up to here, and the rest of it was not read.",
+            situation.token[2],
+            situation.token[3],
+        )
 
     def parse_value(self, opening: list[Token]) -> ast.Expression | None:
         """Parse the text as the value of an argument without a name."""
@@ -252,7 +267,7 @@ class _Parser(Builder):
                 "An argument ends with its line; the next one, or a closing brace, begins on a line of its own.",
                 start,
                 end,
-                hint="Start a new line here.",
+                hint=line_end_hint(self.previous, self.lookahead),
             )
 
     def _check_one_line_argument(self, opened: _OpenBody, name: Token) -> None:

@@ -74,7 +74,8 @@ def number(builder: Builder, values: Values) -> ast.Literal:
     try:
         value = int(text) if len(text) < 100 and text.isdecimal() else parse_number(text)
     except ValueError as reason:
-        builder.error("Invalid number", f"{reason}.", start, end)
+        detail = str(reason)
+        builder.error("Invalid number", f"{detail[:1].upper()}{detail[1:]}.", start, end)
     return ast.Literal(builder.source, start, end, value)
 
 

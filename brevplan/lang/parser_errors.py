@@ -236,6 +236,12 @@ def _at_item_start(s: Situation) -> Diagnostic | None:
         return None
     if s.kind == "RBRACE":
         return s.here("Unexpected closing brace", "There is no open block that this brace could close.", "Remove it.")
+    if s.kind in _CONTINUING and _is_indented_further(s):
+        return s.here(
+            "Expression broken over lines",
+            f"An argument ends with its line, so that {describe(s.token)} cannot continue the one above.",
+            "Wrap the whole expression in parentheses; inside of them lines do not count.",
+        )
     if s.kind in ("TEXT", "DBLQUOTE"):
         return s.here("Invalid argument name", "Names of arguments and blocks are not quoted.", "Remove the quotes.")
     return s.here(
@@ -243,6 +249,19 @@ def _at_item_start(s: Situation) -> Diagnostic | None:
         f"An argument or a block begins with a name, not with {describe(s.token)}.",
         "Write name = value, or name { … }.",
     )
+
+
+_CONTINUING = {
+    *("PLUS", "MINUS", "ASTERISK", "SLASH", "PERCENT", "QMARK", "DOT", "DOUBLE_AMP", "DOUBLE_PIPE"),
+    *("DOUBLE_EQ", "NEQ", "LT", "GT", "LEQ", "GEQ"),
+}
+
+
+def _is_indented_further(s: Situation) -> bool:
+    """Tell whether the token's line is written as if it continued the one above."""
+    above = s.source.text[: s.token[2]].rstrip()
+    is_behind_item = bool(above) and above[-1] not in "{}"
+    return is_behind_item and indentation_at(s.source.text, s.token[2]) > indentation_at(above, len(above))
 
 
 def _after_item_name(s: Situation) -> Diagnostic | None:
@@ -403,8 +422,10 @@ def _after_value(s: Situation) -> Diagnostic | None:
         return s.here("Extra characters after expression", "The expression is complete before this.")
     if s.kind == "COMMA":
         return s.here("Unexpected comma", "Arguments are separated by newlines.", "Remove the comma.")
-    hint = "Start a new line here."
-    if s.kind == "LPAR":
+    hint = line_end_hint(s.previous, s.token)
+    if s.kind == "EQ":
+        hint = 'Two values are compared by "=="; a second argument begins on a line of its own.'
+    elif s.kind == "LPAR":
         hint = "Only a plain name can be called as a function: name(…)."
     elif s.kind in ("IF", "IN"):
         hint = "A condition is written test ? value : other value."
@@ -413,6 +434,21 @@ def _after_value(s: Situation) -> Diagnostic | None:
         f"The value is complete, and an argument ends with its line; found {describe(s.token)}.",
         hint,
     )
+
+
+_WORD_OPERATORS = {"and": "&&", "or": "||", "is": "==", "not": "!"}
+
+
+def line_end_hint(previous: Token, token: Token) -> str:
+    """Say what to do about a token behind a complete value: some write operators as words."""
+    sign = _WORD_OPERATORS.get(str(token[1])) or ("!" if previous[1] == "not" else None)
+    return f'Did you mean "{sign}"?' if sign else "Start a new line here."
+
+
+def _stray_brace(s: Situation) -> Diagnostic | None:
+    if s.kind != "RBRACE" or len(s.frames) > 1:
+        return None
+    return s.here("Unexpected closing brace", "There is no open block that this brace could close.", "Remove it.")
 
 
 def _between_items(s: Situation) -> Diagnostic | None:
@@ -478,4 +514,5 @@ _CHECKS: list[Callable[[Situation], Diagnostic | None]] = [
     _after_key,
     _missing_operand,
     _missing_closer,
+    _stray_brace,
 ]

@@ -98,6 +98,7 @@ _MAIN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_NAME_PART = re.compile(r"[^: \t]+")
 _DIGITS = re.compile(r"[0-9]+")
 _SIGN = re.compile(rf"{_IGNORED}(-|!(?!=))", re.DOTALL)
 _FOR = re.compile(rf"{_IGNORED}for(?![\w-])", re.DOTALL)
@@ -327,7 +328,8 @@ class Scanner:
         good = value[:length].rstrip("-: \t") if length < len(value) else value
         name = unicodedata.normalize("NFC", re.sub(r"[ \t]", "", good))
         if not name or not all(part[:1].isidentifier() for part in name.split("::")):
-            return self._stray_at(start + (0 if not value[:1].isidentifier() else length))
+            begins = (match.start() for match in _NAME_PART.finditer(value) if not match[0][0].isidentifier())
+            return self._stray_at(start + next(begins, min(length, len(value) - 1)))
         self._position = start + len(good)
         return ("NAME", name, start, start + len(good))
 

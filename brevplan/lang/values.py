@@ -37,6 +37,9 @@ Marks = int
 SENSITIVE: Final[Marks] = 1
 EPHEMERAL: Final[Marks] = 2
 
+MAX_TEXT: Final = 1 << 26
+"""How many characters a text that is put together may have: a few doublings more would fill the memory."""
+
 
 class Unknown:
     """A value that is decided later. `because` says what decides it, for messages: `instance.web.id`.

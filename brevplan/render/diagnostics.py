@@ -102,6 +102,9 @@ def _columns(span: Span, text: str, column: int) -> tuple[int, int]:
 
 def _cut(text: str, begin: int, end: int, room: int) -> tuple[str, int, int]:
     """Give the line as it is drawn, where the marked stretch starts in it and how long it is, within `room` cells."""
+    # what is far off is cut away first: a line may have millions of characters
+    first, last = max(0, begin - 4 * room), min(end, begin + 4 * room) + 4 * room
+    begin, end, text = begin - first, end - first, text[first:last]
     before, marked, after = (clean(part) for part in _tabbed(text, begin, end))
     if cell_width(before) + cell_width(marked) + cell_width(after) > room:
         half = max(room // 3, 8)

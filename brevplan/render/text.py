@@ -298,7 +298,7 @@ def _value_lines(value: Value, indent: int, typed: bool) -> list[str]:
     match value:
         case Secret():
             return [print_value(value)]
-        case str() if "\n" in value:
+        case str() if "\n" in value and clean(value) == value:
             mark, pad = ("<<EOT", "") if not indent else ("<<-EOT", " " * indent)
             body = clean(value).removesuffix("\n").split("\n")
             return [mark, *(pad + line if line else "" for line in body), f"{pad}EOT"]

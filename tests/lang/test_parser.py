@@ -423,3 +423,10 @@ def test_parse_never_raises_on_damaged_files(text: str, data: st.DataObject) -> 
 
     assert isinstance(body, ast.Body)
     assert all(problem.span is not None for problem in problems)
+
+
+def test_parse_of_very_many_mistakes_stops_and_says_so() -> None:
+    found = problems_in("a = = 1\n" * 5000)
+    assert len(found) == 101
+    assert found[0] == "1:5 Invalid expression"
+    assert found[-1] == "100:5 Too many mistakes"

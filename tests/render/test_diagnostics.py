@@ -157,3 +157,12 @@ def test_data_counts_bytes_and_names_the_snippet() -> None:
 
 def test_data_without_a_place_has_no_range() -> None:
     assert diagnostic_json(error("Wrong")) == {"severity": "error", "summary": "Wrong", "detail": ""}
+
+
+def test_place_far_into_a_long_line_is_drawn_with_what_is_near_it() -> None:
+    text = "x" * 50_000 + " here " + "y" * 50_000
+    box = render_diagnostic(error("Wrong", span=Span(Source("main.hcl", text), 50_001, 50_005)), width=80)
+    drawn = next(line for line in box.split("\n") if " here " in line)
+    assert len(drawn) <= 82
+    below = box.split("\n")[box.split("\n").index(drawn) + 1]
+    assert below.index("^^^^") == drawn.index("here")

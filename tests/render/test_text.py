@@ -470,6 +470,7 @@ def test_counts_of_a_destroy_name_nothing_else() -> None:
         (None, "null", "null"),
         (Secret("x"), "(sensitive value)", "(sensitive value)"),
         ("a\nb\n", "<<EOT\na\nb\nEOT", "<<EOT\na\nb\nEOT"),
+        ("a\r\nb", '"a\\r\\nb"', '"a\\r\\nb"'),
         (List((), STRING), "[]", "tolist([])"),
         (Set(("b", "a")), '[\n  "a",\n  "b",\n]', 'toset([\n  "a",\n  "b",\n])'),
         (Map({"a": 1, "long": 2}), '{\n  "a"    = 1\n  "long" = 2\n}', 'tomap({\n  "a"    = 1\n  "long" = 2\n})'),

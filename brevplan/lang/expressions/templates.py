@@ -8,10 +8,10 @@ from unicodedata import normalize
 from brevplan.lang import ast
 from brevplan.lang.expressions.loops import Rounds, prepare_head
 from brevplan.lang.operators import OperationError, text_of
-from brevplan.lang.prepared import Loop, Preparer, Run, Scope, placed, touched, truth_of
+from brevplan.lang.prepared import Loop, Preparer, Run, Scope, fault, placed, touched, truth_of
 from brevplan.lang.refinements import pending_text
 from brevplan.lang.types import STRING
-from brevplan.lang.values import Secret, Unknown, Value, mark, mark_whole, marks_of, reveal
+from brevplan.lang.values import MAX_TEXT, Secret, Unknown, Value, mark, mark_whole, marks_of, reveal
 
 
 def prepare_literal(preparer: Preparer, node: ast.Literal, loops: frozenset[str]) -> Run:
@@ -32,7 +32,16 @@ def prepare_template(preparer: Preparer, node: ast.Template, loops: frozenset[st
 def _text(preparer: Preparer, parts: Sequence[str | ast.TemplatePart], loops: frozenset[str]) -> Run:
     """Join the parts of a template to one text."""
     pieces = [part if isinstance(part, str) else _piece(preparer, part, loops) for part in parts]
-    return lambda scope, loop: _joined([p if isinstance(p, str) else p(scope, loop) for p in pieces])
+    place = next((part for part in parts if not isinstance(part, str)), None)
+
+    def run(scope: Scope, loop: Loop) -> Value:
+        text = _joined([p if isinstance(p, str) else p(scope, loop) for p in pieces])
+        bare = reveal(text)
+        if isinstance(bare, str) and len(bare) > MAX_TEXT and place is not None:
+            raise fault("Text too long", f"The text gets more than {MAX_TEXT} characters.", place.span)
+        return text
+
+    return run
 
 
 def _piece(preparer: Preparer, part: ast.TemplatePart, loops: frozenset[str]) -> Run:

@@ -52,11 +52,13 @@ def _coalescelist(_: Environment, *lists: Value) -> Value:
     if not lists:
         raise FunctionError("at least one argument is required")
     for position, argument in enumerate(lists):
+        if not isinstance(argument, (Unknown, List, Tuple)):
+            raise FunctionError(f"only lists and tuples are possible, not {kind_of(argument)}", position)
+    for argument in lists:
         if isinstance(argument, Unknown):
             types = {type_of(value) for value in lists}
             return pending(types.pop() if len(types) == 1 else ANY, argument)
-        if not isinstance(argument, (List, Tuple)):
-            raise FunctionError(f"only lists and tuples are possible, not {kind_of(argument)}", position)
+        assert isinstance(argument, (List, Tuple))
         if argument.items:
             return argument
     raise FunctionError("every list is empty; give a last one that never is")

@@ -9,7 +9,7 @@ from typing import Any
 
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
 from brevplan.lang.types import ANY, STRING, ListType, ObjectType, TupleType, Type
-from brevplan.lang.values import List, Object, Tuple, Unknown, Value
+from brevplan.lang.values import MAX_TEXT, List, Object, Tuple, Unknown, Value
 
 from .partial import pending
 from .text import normal, quoted
@@ -97,6 +97,9 @@ def _matches(pattern: Any, text: str) -> Iterator[Any]:
 def _replace(_: Environment, text: str, find: str, replacement: str) -> Value:
     if len(find) > 1 and find[0] == find[-1] == "/":
         return normal(_replace_pattern(text, _compile(find[1:-1]), replacement))
+    size = len(text) + text.count(find) * (len(replacement) - len(find))
+    if size > MAX_TEXT:
+        raise FunctionError(f"the result would be a text of {size} characters; at most {MAX_TEXT} are possible")
     return normal(text.replace(find, replacement))
 
 

@@ -105,14 +105,15 @@ def _distinct(_: Environment, items: Value) -> Value:
 def _element(_: Environment, items: Value, index: Number) -> Value:
     given, marks = bare(items)
     position = whole(index, "index", 1)
-    if position < 0:
-        raise FunctionError(f'"index" must be zero or more, not {position}', 1)
     if isinstance(given, Unknown):
         return mark(_unknown_element(given, position), marks)
     if not isinstance(given, (List, Tuple)):
         raise FunctionError(f"a list or tuple is required, not {kind_of(given)}", 0)
     if not given.items:
         raise FunctionError("an empty list has no elements", 0)
+    if position < 0 and isinstance(given, Tuple):
+        # Terraform counts back in lists only; what is written in brackets is a tuple there too
+        raise FunctionError(f'"index" must be zero or more, not {position}', 1)
     return mark(given.items[position % len(given)], marks)
 
 
