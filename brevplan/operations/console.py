@@ -96,14 +96,17 @@ class Session:
         return self._type_of_block(root)
 
     def _type_of_block(self, root: str) -> Type:
-        config = self.config
         if root == "var":
-            return ObjectType({name: block.type for name, block in config.variables.items()})
-        if root in KINDS:
-            blocks = [block for address, block in config.resources.items() if address.kind == root]
-            schema = KINDS[root].schema
-            return ObjectType({b.address.name: _block_type(b, schema) for b in blocks if not b.address.is_data})
-        return ANY
+            return ObjectType({name: block.type for name, block in self.config.variables.items()})
+        if root == "data":
+            return ObjectType(
+                {name: self._blocks(name, kind.schema, is_data=True) for name, kind in DATA_KINDS.items()}
+            )
+        return self._blocks(root, KINDS[root].schema, is_data=False) if root in KINDS else ANY
+
+    def _blocks(self, kind: str, schema: Schema, *, is_data: bool) -> Type:
+        found = (item for item in self.config.resources.items() if (item[0].kind, item[0].is_data) == (kind, is_data))
+        return ObjectType({address.name: _block_type(block, schema) for address, block in found})
 
 
 def open_session(directory: Path, request: Request) -> Session:

@@ -36,6 +36,7 @@ locals {
   broken = var.size.x
 }
 data "images" "all" {}
+data "locations" "all" {}
 data "images" "two" {
   count = 2
 }
@@ -127,6 +128,8 @@ def test_a_mistake_is_told_and_does_no_harm(lab: Lab, text: str, summary: str, d
         ("type([var.shape][*].b)", "tuple([any])"),
         ("type(instance.m[0].sub_location)", "string"),
         ("type(instance.m[*].sub_location)", "tuple([string, string])"),
+        ("type(data.locations.all.items[0].name)", "string"),
+        ("type(data.images.two[1].items[*].id)", "list(string)"),
         ("type(var.token)", "string"),
         ("type(var.open)", "any"),
     ],
