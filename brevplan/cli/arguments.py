@@ -12,12 +12,14 @@ from brevplan.operations.given import Given
 FLAGS: Final = frozenset(
     {
         "json", "no-color", "destroy", "refresh-only", "detailed-exitcode", "concise", "md", "allow-no-stock",
-        "ignore-orphans", "check", "diff", "recursive", "raw", "force", "write", "list", "compact-warnings",
+        "ignore-orphans", "check", "diff", "recursive", "raw", "force", "compact-warnings",
     }
 )  # fmt: skip
 """Options that are true or false: `-json`, and also `-json=true`."""
 
-_OPTIONAL_VALUE: Final = {"auto-approve": "true", "refresh": "true", "input": "true", "lock": "true"}
+_OPTIONAL_VALUE: Final = {
+    "auto-approve": "true", "refresh": "true", "input": "true", "lock": "true", "write": "true", "list": "true",
+}  # fmt: skip
 """Options whose value may be left out, and what it then is."""
 
 _GIVEN: Final = {"--var": "value:", "--var-file": "file:"}

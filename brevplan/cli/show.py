@@ -17,7 +17,8 @@ from brevplan.operations.planning import Request
 from brevplan.operations.project import KINDS
 from brevplan.operations.stored import read
 from brevplan.render.leaves import output_data
-from brevplan.render.text import render_outputs, render_plan, render_state, render_value
+from brevplan.render.text import render_outputs, render_plan, render_state
+from brevplan.render.values import render_value
 from brevplan.version import VERSION
 
 

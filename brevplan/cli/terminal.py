@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
-from brevplan.diagnostics import Diagnostic, Severity
+from brevplan.diagnostics import Diagnostic, Severity, failure
 
 
 class Terminal:
@@ -95,6 +95,18 @@ class Terminal:
         self.err.flush()
         answer = self.typed.readline()
         return answer.strip() == "yes"
+
+    def read_all(self) -> str:
+        """Give all of standard input, its line ends as they are; raise `DiagnosticsError` when it is not UTF-8."""
+        buffer: BinaryIO | None = getattr(self.typed, "buffer", None)
+        if buffer is None:
+            return self.typed.read()
+        try:
+            return buffer.read().decode("utf-8")
+        except UnicodeDecodeError as problem:
+            raise failure(
+                "Input is not UTF-8", f"The byte at offset {problem.start} of standard input is not part of UTF-8 text."
+            ) from None
 
     def flush(self) -> None:
         self.out.flush()

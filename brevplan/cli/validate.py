@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from brevplan.cli.terminal import Terminal
-from brevplan.diagnostics import Severity
+from brevplan.diagnostics import Severity, failure
 from brevplan.operations.validate import check_syntax
 from brevplan.operations.validate import validate as check
 from brevplan.render.diagnostics import diagnostic_json
@@ -15,13 +13,20 @@ from brevplan.render.diagnostics import diagnostic_json
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--syntax-only", metavar="FILE", help="Only parse this file.")
+@click.option("--syntax-only", metavar="FILE", help="Only parse this file and those named behind it; - is stdin.")
 @click.option("--no-color", is_flag=True, hidden=True)
+@click.argument("files", nargs=-1, metavar="")
 @click.pass_obj
-def validate(terminal: Terminal, as_json: bool, syntax_only: str | None, no_color: bool) -> int:
+def validate(terminal: Terminal, as_json: bool, syntax_only: str | None, no_color: bool, files: tuple[str, ...]) -> int:
     """Check the configuration without asking anybody."""
     if syntax_only is not None:
-        found = check_syntax(Path(terminal.directory, syntax_only))
+        found = check_syntax(terminal.directory, (syntax_only, *files), terminal.read_all)
+    elif files:
+        raise failure(
+            "Wrong usage",
+            f'"{files[0]}" is not expected: all files of a folder are one configuration.',
+            hint="-chdir=DIR checks another folder, -syntax-only FILE parses one file.",
+        )
     else:
         found = check(terminal.directory, terminal.environment)
     errors = sum(item.severity is Severity.ERROR for item in found)

@@ -1,20 +1,24 @@
 """Text to the same text in canonical style, as `terraform fmt` lays it out.
 
-Only blanks are changed: each line is cut into pieces, and what stands between two pieces, before the first one, before
-an `=` and before a comment at the end of the line is decided anew. Line breaks, comments and heredocs stay as they
-are. Terraform's command also rewrites some outdated forms, such as `"${x}"` for `x`; that changes the syntax tree,
-and is left alone here.
+First `lang/outdated.py` replaces outdated ways of writing. After that only blanks are changed: each line is cut into
+pieces, and what stands between two pieces, before the first one, before an `=` and before a comment at the end of the
+line is decided anew. Line breaks and comments stay as they are, and so does the text of heredocs.
+
+Where Terraform's command loses something, this one does not: a comment between labels is kept, an expression is left
+in its template where a comment or a heredoc in it needs a line end, and `"${"${x}"}"` is unwrapped at once, so that
+formatting twice changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from brevplan.diagnostics import Diagnostic, Source
+from brevplan.lang.functions.text import characters
+from brevplan.lang.outdated import replace_outdated
 from brevplan.lang.parser import parse
 from brevplan.lang.scanner import Mode, Scanner, Token
 
@@ -51,31 +55,31 @@ class Line:
     comment: list[Piece] = field(default_factory=list)
 
 
-_MODIFIERS = {"Mn", "Me", "Cf"}
 _OPENING = {"(", "[", "{", "${"}
 _CLOSING = {")", "]", "}", "}$"}
 
 
 def format_text(source: Source) -> tuple[str, list[Diagnostic]]:
     """Give the text in canonical style; a text with errors comes back unchanged, with the errors."""
-    _, problems = parse(source)
+    body, problems = parse(source)
     if problems:
         return source.text, problems
+    source = replace_outdated(source, body)
     lines = _split(list(_pieces(source)))
     _indent(lines)
     _space(lines)
     _align(lines, lambda line: line.assign, lambda line: _columns(line.lead))
     _align(lines, lambda line: line.comment, lambda line: _columns(line.lead) + _columns(line.assign))
-    return _joined(source, lines), []
+    return _joined(lines), []
 
 
-def _joined(source: Source, lines: list[Line]) -> str:
+def _joined(lines: list[Line]) -> str:
     text = "".join(
         " " * piece.blanks + piece.text for line in lines for piece in (*line.lead, *line.assign, *line.comment)
     )
     if text and not text.endswith("\n"):
         text += "\n"
-    return "\ufeff" + text if source.text.startswith("\ufeff") else text
+    return text
 
 
 def _pieces(source: Source) -> Iterator[Piece]:
@@ -91,8 +95,8 @@ def _pieces(source: Source) -> Iterator[Piece]:
         if kind == "END":
             return
         if kind == "DBLQUOTE" and value != '"':
-            end = _end_of_heredoc(text, scanner, tokens, end)
-            yield Piece("heredoc", text[start:end])
+            inside, end = _heredoc(text, scanner, tokens, end)
+            yield Piece("heredoc", text[start : token[3]] + inside)
         else:
             yield from _token_pieces(text, token, scanner)
         position = end
@@ -103,15 +107,33 @@ def _gap(text: str, start: int, end: int) -> Iterator[Piece]:
         yield Piece("newline" if match.lastgroup == "newline" else "comment", match[0])
 
 
-def _end_of_heredoc(text: str, scanner: Scanner, tokens: Iterator[Token], end: int) -> int:
-    """Take the tokens of a heredoc that has just begun, and give the end of the line of its closing marker."""
-    depth = len(scanner.frames)
+def _heredoc(text: str, scanner: Scanner, tokens: Iterator[Token], position: int) -> tuple[str, int]:
+    """Take the tokens of a heredoc that has just begun; give its text with its closing marker, and where that ends.
+
+    Only what stands in interpolations is spaced anew; lines in them begin at the margin.
+    """
+    depth, pieces = len(scanner.frames), list[Piece]()
     for token in tokens:
-        end = token[3]
+        kind, value, start, end = token
+        is_text = kind == "STRING_CHARS" and len(scanner.frames) == depth
         if len(scanner.frames) < depth:
-            break
-    blanks = _BLANKS.match(text, end)
-    return blanks.end() if blanks else end
+            blanks = _BLANKS.match(text, end)
+            end = blanks.end() if blanks else end
+            # the blanks before the closing marker are part of it
+            return _spaced(pieces) + text[position:end], end
+        pieces += _gap(text, position, start)
+        if kind == "DBLQUOTE" and value != '"' and not is_text:
+            inside, end = _heredoc(text, scanner, tokens, end)
+            pieces.append(Piece("heredoc", text[start : token[3]] + inside))
+        else:
+            pieces += _token_pieces(text, token, scanner)
+        position = end
+    raise AssertionError("a text without errors has no open heredoc")
+
+
+def _spaced(pieces: list[Piece]) -> str:
+    _space_cell(pieces)
+    return "".join(" " * piece.blanks + piece.text for piece in pieces)
 
 
 def _token_pieces(text: str, token: Token, scanner: Scanner) -> Iterator[Piece]:
@@ -206,12 +228,16 @@ def _close(opened: list[int], count: int) -> None:
 
 def _space(lines: list[Line]) -> None:
     for line in lines:
-        for cell in (line.lead, line.assign):
-            before: Piece | None = None
-            for piece, after in pairwise(cell):
-                after.blanks = 1 if _is_spaced(before, piece, after) else 0
-                before = piece
-            _keep_numbers_apart(cell)
+        _space_cell(line.lead)
+        _space_cell(line.assign)
+
+
+def _space_cell(pieces: list[Piece]) -> None:
+    before: Piece | None = None
+    for piece, after in pairwise(pieces):
+        after.blanks = 1 if _is_spaced(before, piece, after) and not piece.is_line_end else 0
+        before = piece
+    _keep_numbers_apart(pieces)
 
 
 def _keep_numbers_apart(pieces: list[Piece]) -> None:
@@ -277,5 +303,5 @@ def _columns(pieces: list[Piece]) -> int:
 
 
 def _width(text: str) -> int:
-    """Count the characters a reader sees; those that modify the one before them take no column."""
-    return len(text) if text.isascii() else sum(unicodedata.category(letter) not in _MODIFIERS for letter in text)
+    """Count the characters a reader sees; a letter with its marks, or an emoji with its joiners, is one."""
+    return len(text) if text.isascii() else len(characters(text))

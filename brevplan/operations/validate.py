@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from brevplan.diagnostics import Diagnostic, DiagnosticsError
+from brevplan.diagnostics import Diagnostic, DiagnosticsError, Source
 from brevplan.operations.planning import Request, check, load_checked
 from brevplan.operations.project import parse_source, parse_values, read_source
 from brevplan.operations.world import SystemClock
@@ -20,11 +20,15 @@ def validate(directory: Path, environment: Mapping[str, str]) -> list[Diagnostic
         return problem.diagnostics
 
 
-def check_syntax(path: Path) -> list[Diagnostic]:
-    """Parse one file and give what is wrong with it."""
-    try:
-        read = parse_values if path.name.endswith(".vars.hcl.json") else parse_source
-        _, problems = read(read_source(path, str(path)))
-    except DiagnosticsError as problem:
-        return problem.diagnostics
-    return problems
+def check_syntax(directory: Path, names: Sequence[str], standard_input: Callable[[], str]) -> list[Diagnostic]:
+    """Parse files by the syntax that each name tells, `-` being HCL from standard input; give what is wrong."""
+    found: list[Diagnostic] = []
+    for name in names:
+        try:
+            source = Source("<stdin>", standard_input()) if name == "-" else read_source(directory / name, name)
+        except DiagnosticsError as problem:
+            found += problem.diagnostics
+            continue
+        read = parse_values if name.endswith(".vars.hcl.json") else parse_source
+        found += read(source)[1]
+    return found

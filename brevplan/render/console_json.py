@@ -14,7 +14,7 @@ from brevplan.diagnostics import Diagnostic
 from brevplan.lang.functions.encoding import to_json
 from brevplan.lang.gate import FunctionError
 from brevplan.lang.printing import print_value
-from brevplan.lang.values import Object, Secret, Unknown, Value, has_secret, has_unknown, rebuild
+from brevplan.lang.values import Secret, Unknown, Value, has_secret, has_unknown, rebuild
 from brevplan.render.leaves import secret_mask, unknown_mask
 
 
@@ -31,13 +31,23 @@ def value_line(value: Value) -> str:
     return f'{{"value":{text}}}'
 
 
+def text_line(text: str) -> str:
+    """Write an answer that is a text of our own: a type."""
+    return f'{{"value":{_json(text)}}}'
+
+
 def error_line(diagnostics: Iterable[Diagnostic]) -> str:
-    """Write what is wrong with a line."""
-    return _error("\n".join(" ".join(filter(None, (f"{d.summary}.", d.detail, d.hint))) for d in diagnostics))
+    """Write what is wrong with a line, and where: each message on the one line that an error has."""
+    return _error(" ".join(map(_message, diagnostics)))
+
+
+def _message(d: Diagnostic) -> str:
+    place = f"{d.span}: " if d.span is not None else ""
+    return " ".join(" ".join(filter(None, (f"{place}{d.summary}.", d.detail, d.hint))).split())
 
 
 def _error(text: str) -> str:
-    return to_json(Object({"error": text}))
+    return f'{{"error":{_json(text)}}}'
 
 
 def _shown(value: Value) -> Value:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from brevplan.engine.change import Action, Change, Counts, Mode, OrphanNote, OutputChange, Plan, Power
 from brevplan.engine.kind import Schema
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.secrets import unseal
-from brevplan.lang.printing import print_value, quote
 from brevplan.lang.types import ANY
-from brevplan.lang.values import List, Map, Secret, Set, Unknown, Value
+from brevplan.lang.values import Secret, Value
 from brevplan.render.body import ADD, CHANGE, NONE, REMOVE, Layout, alike, joined, tone
 from brevplan.render.money import cost_line, hourly
 from brevplan.render.paint import Paint, clean
 from brevplan.render.resource import Body, plain_lines, resource_lines
+from brevplan.render.values import render_value
 from brevplan.render.words import address_of, circumstances, differing, drift_note, heading, price_of, some
 
 _START: Final = {False: "▲", True: "^"}
@@ -282,55 +282,7 @@ def render_counts(counts: Counts, verb: Literal["apply", "destroy"] = "apply") -
     return f"Apply complete! Resources: {text}."
 
 
-# values and state
-
-
-def render_value(value: Value, indent: int = 0, *, typed: bool = False) -> str:
-    """Write a value as `output` shows it, over several lines where it has parts.
-
-    `indent` is the column of the line that it starts on. `typed` writes `tolist([…])` around what is not a tuple or
-    an object, as the console does.
-    """
-    return "\n".join(_value_lines(value, indent, typed))
-
-
-def _value_lines(value: Value, indent: int, typed: bool) -> list[str]:
-    match value:
-        case Secret():
-            return [print_value(value)]
-        case str() if "\n" in value and clean(value) == value:
-            mark, pad = ("<<EOT", "") if not indent else ("<<-EOT", " " * indent)
-            body = clean(value).removesuffix("\n").split("\n")
-            return [mark, *(pad + line if line else "" for line in body), f"{pad}EOT"]
-    parts = _parts(value, indent, typed)
-    if parts is None:
-        return [clean(print_value(value))]
-    opening, inner, closing = parts
-    wrap = {List: "tolist(", Set: "toset(", Map: "tomap("}.get(type(value), "") if typed else ""
-    end = ")" if wrap else ""
-    if not inner:
-        return [f"{wrap}{opening}{closing}{end}"]
-    return [f"{wrap}{opening}", *inner, f"{' ' * indent}{closing}{end}"]
-
-
-def _parts(value: Value, indent: int, typed: bool) -> tuple[str, list[str], str] | None:
-    items: Any = getattr(value, "items", None)
-    if isinstance(value, (str, Unknown)) or items is None:
-        return None
-    pad = " " * (indent + 2)
-    lines: list[str] = []
-    if isinstance(items, dict):
-        width = max((len(quote(name)) for name in items), default=0)
-        for name, item in items.items():
-            inner = _value_lines(item, indent + 2, typed)
-            lines += [f"{pad}{clean(quote(name)):<{width}} = {inner[0]}", *inner[1:]]
-        return "{", lines, "}"
-    for item in items:
-        inner = _value_lines(item, indent + 2, typed)
-        inner[0] = pad + inner[0]
-        inner[-1] += ","
-        lines += inner
-    return "[", lines, "]"
+# outputs and state
 
 
 def render_outputs(outputs: Mapping[str, Value]) -> Iterator[str]:

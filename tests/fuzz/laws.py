@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from brevplan.lang.literals import literal_value
 
 from brevplan.diagnostics import Diagnostic, Diagnostics, Source, Span
 from brevplan.lang import ast
 from brevplan.lang.evaluate import prepare
 from brevplan.lang.formatter import format_text
 from brevplan.lang.gate import Environment
+from brevplan.lang.literals import literal_value
 from brevplan.lang.parser import parse, parse_expression, parse_template
 from brevplan.lang.prepared import EvaluationError, Step, fault
 from brevplan.lang.printing import print_value
@@ -30,9 +28,10 @@ from brevplan.lang.values import (
 )
 from brevplan.operations.project import parse_source, parse_values
 from brevplan.render.diagnostics import diagnostic_json, render_diagnostic
+from tests.meaning import meaning
 
-_PLACES = {"source", "start", "end", "name_end", "header_end"}
 _NAMES: dict[str, Value] = {"a": from_python([1, {"b": "x"}]), "b_1": "text", "x-y": 3, "été": from_python({"a": 1})}
+_OLD_TYPE = re.compile(r'type *= *("(string|list|map)"|(list|map|set)\b)')
 NOW = datetime(2024, 5, 6, tzinfo=UTC)
 
 
@@ -132,7 +131,8 @@ def check_format(text: str, body: ast.Body, problems: Sequence[Diagnostic]) -> N
     again, problems_after = format_text(Source("main.hcl", once))
     assert problems_after == [], [problem.summary for problem in problems_after]
     assert again == once
-    assert meaning(parse(Source("main.hcl", once))[0]) == meaning(body)
+    if not _OLD_TYPE.search(text):  # `type = "list"` is given the meaning that it lacks
+        assert meaning(parse(Source("main.hcl", once))[0]) == meaning(body)
 
 
 def check_values(source: Source) -> None:
@@ -187,16 +187,6 @@ def is_literal(value: Value) -> bool:
     if isinstance(value, Sequence_):
         return all(map(is_literal, value.items))
     return not isinstance(value, Mapping_) or all(map(is_literal, value.items.values()))
-
-
-def meaning(value: Any) -> Any:
-    """Give a tree without its places."""
-    if isinstance(value, ast.Node):
-        fields = [field.name for field in dataclasses.fields(value) if field.name not in _PLACES]
-        return type(value), [meaning(getattr(value, name)) for name in fields]
-    if isinstance(value, list):
-        return [meaning(item) for item in value]
-    return {name: meaning(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _attributes(body: ast.Body) -> list[ast.Attribute]:

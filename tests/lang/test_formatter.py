@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 import subprocess
@@ -14,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brevplan.diagnostics import Source
-from brevplan.lang import ast
 from brevplan.lang.formatter import format_text
 from brevplan.lang.parser import parse
+from brevplan.lang.scanner import Scanner
+from tests.meaning import meaning
 
 CASES = Path(__file__).parent / "cases" / "syntax"
-PLACES = {"source", "start", "end", "name_end", "header_end"}
 
 
 def read_cases(name: str) -> dict[str, str]:
@@ -27,11 +26,25 @@ def read_cases(name: str) -> dict[str, str]:
     return {title: text.rstrip("\n") + "\n" for title, text in (part.split("\n", 1) for part in parts)}
 
 
-FORMATS = {
-    title: (before, after)
-    for title, text in read_cases("format.txt").items()
-    for before, after in [text.split("-->\n")]
+OLD_TYPE = re.compile(r'type *= *("(string|list|map)"|(list|map|set)$)', re.MULTILINE)
+OWN_WAY = {
+    "numbers_stay_apart",
+    "comments_between_labels_stay",
+    "templates_of_templates_are_unwrapped_at_once",
+    "comments_and_heredocs_stay_in_their_template",
 }
+"""Cases in which Terraform loses something, or needs a second run."""
+
+
+def read_formats(name: str) -> dict[str, tuple[str, str]]:
+    found = {}
+    for title, text in read_cases(name).items():
+        before, after = text.split("-->\n")
+        found[title] = (before, after)
+    return found
+
+
+FORMATS = {**read_formats("format.txt"), **read_formats("format_corpus.txt")}
 ACCEPTED = read_cases("accepts.txt")
 
 
@@ -41,20 +54,12 @@ def formatted(text: str) -> str:
     return result
 
 
-def meaning(value: Any) -> Any:
-    """Give a tree without its places."""
-    if isinstance(value, ast.Node):
-        fields = [field.name for field in dataclasses.fields(value) if field.name not in PLACES]
-        return type(value), [meaning(getattr(value, name)) for name in fields]
-    if isinstance(value, list):
-        return [meaning(item) for item in value]
-    return {name: meaning(item) for name, item in value.items()} if isinstance(value, dict) else value
-
-
 def check_laws(text: str) -> None:
     """Formatting twice is formatting once, and the tree stays what it was."""
     result = formatted(text)
     assert formatted(result) == result
+    if OLD_TYPE.search(text):
+        return  # `type = "list"` has no meaning to keep
     assert meaning(parse(Source("after", result))[0]) == meaning(parse(Source("before", text))[0])
 
 
@@ -75,7 +80,7 @@ def test_format_keeps_the_laws(text: str) -> None:
         ("a=1", "a = 1\n"),
         ("a=1 # x", "a = 1 # x\n"),
         ("a=1\r\nbb=2\r\n", "a  = 1\r\nbb = 2\r\n"),
-        ("\ufeffa=1\n", "\ufeffa = 1\n"),
+        ("\ufeffa=1\n", "a = 1\n"),
         ("a = 1\n  ", "a = 1\n"),
         ("日本=1\nabc=2\n", "日本  = 1\nabc = 2\n"),
         ("e\u0301=1\nabc=2\n", "e\u0301   = 1\nabc = 2\n"),
@@ -83,6 +88,41 @@ def test_format_keeps_the_laws(text: str) -> None:
 )
 def test_format_ends_of_text_and_wide_letters(text: str, expected: str) -> None:
     assert formatted(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('type = "string"', "type = string"),
+        ('type = "list"', "type = list(string)"),
+        ('type = "map"', "type = map(string)"),
+        ("type = list", "type = list(any)"),
+        ("type = set", "type = set(any)"),
+        ("type = map", "type = map(any)"),
+        ('type = "number"', 'type = "number"'),
+        ('type = "${list}"', 'type = "${list}"'),
+    ],
+)
+def test_format_writes_types_of_variables_without_quotes(before: str, after: str) -> None:
+    assert formatted(f'variable "v" {{\n  {before}\n}}\n') == f'variable "v" {{\n  {after}\n}}\n'
+    elsewhere = f'resource "x" "v" {{\n  {before}\n}}\n'
+    assert "${" in before or formatted(elsewhere) == elsewhere
+
+
+def comments_of(text: str) -> list[str]:
+    """Find the comments of a text: what stands between tokens and is not blank."""
+    scanner = Scanner(Source("main.hcl", text), [])
+    found, position = [], 0
+    for kind, _, start, end in scanner.tokens():
+        if kind not in ("STRING_CHARS", "NEWLINE"):
+            found += re.findall(r"#[^\n]*|//[^\n]*|/\*.*?\*/", text[position:start], re.DOTALL)
+        position = end if kind != "NEWLINE" else position
+    return found
+
+
+@pytest.mark.parametrize("text", [*ACCEPTED.values(), *(before for before, _ in FORMATS.values())])
+def test_format_keeps_every_comment_in_order(text: str) -> None:
+    assert comments_of(formatted(text)) == comments_of(text)
 
 
 def test_format_leaves_a_text_with_errors_alone() -> None:
@@ -108,9 +148,10 @@ def test_format_keeps_the_laws_whatever_the_blanks(text: str, random: Any) -> No
 
 
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="compares with the terraform command, which is not here")
-def test_format_agrees_with_terraform() -> None:
-    # Terraform also formats inside heredocs and ends no file with a newline it did not have; the rest is the same.
-    texts = [before for title, (before, _) in FORMATS.items() if title not in ("heredocs_stay", "numbers_stay_apart")]
-    for text in texts:
-        run = subprocess.run(["terraform", "fmt", "-"], input=text, capture_output=True, text=True, check=True)
-        assert formatted(text) == run.stdout
+def test_format_agrees_with_terraform(tmp_path: Path) -> None:
+    texts = {title: before for title, (before, _) in FORMATS.items() if title not in OWN_WAY}
+    for number, text in enumerate(texts.values()):
+        (tmp_path / f"{number}.tf").write_text(text, encoding="utf-8", newline="")
+    subprocess.run(["terraform", "fmt", "-list=false", str(tmp_path)], capture_output=True, check=True)
+    for number, (title, text) in enumerate(texts.items()):
+        assert formatted(text) == (tmp_path / f"{number}.tf").read_bytes().decode(), title

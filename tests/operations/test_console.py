@@ -26,11 +26,17 @@ variable "token" {
   default   = "sesame-open"
   sensitive = true
 }
+variable "shape" {
+  type    = object({ a = string, b = optional(list(number)) })
+  default = { a = "x" }
+}
 locals {
+  shape  = var.shape
   double = var.size * 2
   broken = var.size.x
 }
 data "images" "all" {}
+data "locations" "all" {}
 data "images" "two" {
   count = 2
 }
@@ -106,6 +112,66 @@ def test_a_mistake_is_told_and_does_no_harm(lab: Lab, text: str, summary: str, d
     assert here.evaluate("var.size") == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "type_"),
+    [
+        ("type(1)", "number"),
+        ("(type((1)))", "number"),
+        ("type(null)", "any"),
+        ("type(tostring(null))", "string"),
+        ("type(var.shape)", "object({a = string, b = list(number)})"),
+        ("type(var.shape.b)", "list(number)"),
+        ("type(local.shape.b)", "list(number)"),
+        ("type([var.shape.b, 1][0])", "list(number)"),
+        ("type({b = var.shape.b})", "object({b = list(number)})"),
+        ("type(true ? null : var.shape.b)", "list(number)"),
+        ("type([var.shape][*].b)", "tuple([any])"),
+        ("type(instance.m[0].sub_location)", "string"),
+        ("type(instance.m[*].sub_location)", "tuple([string, string])"),
+        ("type(data.locations.all.items[0].name)", "string"),
+        ("type(data.images.two[1].items[*].id)", "list(string)"),
+        ("type(var.token)", "string"),
+        ("type(var.open)", "any"),
+    ],
+)
+def test_a_type_is_told_also_where_the_value_is_null(lab: Lab, text: str, type_: str) -> None:
+    answer = session(lab.folder).answer(text)
+    assert answer.asks_type
+    assert str(answer.type) == type_
+
+
+@pytest.mark.parametrize("text", ["[type(1)]", "{a = type(1)}", "type(type(1))", "type(1) == 1", "upper(type(1))"])
+def test_a_type_is_no_part_of_an_expression(lab: Lab, text: str) -> None:
+    with pytest.raises(DiagnosticsError) as found:
+        session(lab.folder).answer(text)
+    assert found.value.diagnostics[0].summary == "Invalid use of type function"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_private"),
+    [
+        ('sensitive("sesame")', True),
+        ('upper(sensitive("sesame${var.size}"))', True),
+        ("[sensitive(1234)]", True),
+        ('type(sensitive("sesame"))', True),
+        ('var.token == "sesame"', True),
+        ("sensitive(var.size)", False),
+        ("nonsensitive(var.token)", False),
+        ("sensitive(null)", False),
+        ("var.token", False),
+        ('upper("a")', False),
+        ('instance.m[0]["id"]', False),
+    ],
+)
+def test_an_expression_that_spells_a_secret_is_private(lab: Lab, text: str, is_private: bool) -> None:
+    assert session(lab.folder).answer(text).is_private is is_private
+
+
+def test_names_that_can_be_completed(lab: Lab) -> None:
+    names = session(lab.folder).names()
+    assert {"var.size", "local.double", "instance.m", "data.images.all", "path.module", "upper("} <= set(names)
+
+
 def test_given_values_win(lab: Lab) -> None:
     assert session(lab.folder, given=(Given("size=5"),)).evaluate("local.double") == 10
 
@@ -140,5 +206,10 @@ def test_an_error_in_json_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DiagnosticsError) as found:
         session(tmp_path).evaluate("(\n1 +")
     line = error_line(found.value.diagnostics)
-    assert line.startswith('{"error":"')
+    assert line.startswith('{"error":"<console>:1:1: Unclosed bracket.')
     assert "\n" not in line
+    assert "\\n" not in line
+
+
+def test_a_heredoc_may_end_with_the_text(tmp_path: Path) -> None:
+    assert session(tmp_path).evaluate("<<-EOT\n  a\n  EOT") == "a\n"

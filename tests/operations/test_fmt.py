@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from brevplan.diagnostics import DiagnosticsError
-from brevplan.operations.fmt import Done, format_paths
+from brevplan.operations.fmt import Done, format_input, format_paths
 
 UGLY = 'resource "firewall" "f" {\ningress {\nfrom_port=1\n}\n}\n'
 NICE = 'resource "firewall" "f" {\n  ingress {\n    from_port = 1\n  }\n}\n'
@@ -89,14 +88,58 @@ def test_the_mode_of_a_file_is_kept_and_nothing_is_left_beside_it(folder: Path) 
 
 
 @pytest.mark.parametrize(("text", "changes"), [(UGLY, 1), (NICE, 0)])
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, changes: int) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    done = formatted(tmp_path, "-")
+def test_standard_input(text: str, changes: int) -> None:
+    done = format_input(text)
     assert (done.standard_output, len(done.changes), done.diagnostics) == (NICE, changes, [])
 
 
-def test_a_mistake_on_standard_input_gives_no_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("a {{\n"))
-    done = formatted(tmp_path, "-")
+def test_a_mistake_on_standard_input_gives_no_text() -> None:
+    done = format_input("a {{\n")
     assert done.standard_output is None
-    assert done.diagnostics
+    assert str(done.diagnostics[0].span).startswith("<stdin>:1:")
+
+
+def test_a_link_stays_a_link(folder: Path) -> None:
+    (folder / "link.hcl").symlink_to("sub/c.hcl")
+    (folder / "nowhere.hcl").symlink_to("gone.hcl")
+    assert [item.name for item in formatted(folder, "link.hcl").changes] == ["link.hcl"]
+    assert (folder / "link.hcl").is_symlink()
+    assert (folder / "sub/c.hcl").read_text() == NICE
+    assert formatted(folder).diagnostics == []
+
+
+def test_a_file_named_twice_is_formatted_once(folder: Path) -> None:
+    assert [item.name for item in formatted(folder, "a.hcl", ".", "a.hcl", write=False).changes] == [
+        "a.hcl", "brevplan.vars.hcl"
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_read_only_file_is_left_alone(folder: Path) -> None:
+    (folder / "a.hcl").chmod(0o444)
+    done = formatted(folder, "a.hcl")
+    assert [item.summary for item in done.diagnostics] == ["File cannot be written"]
+    assert (folder / "a.hcl").read_text() == UGLY
+    assert done.changes == []
+
+
+def test_a_folder_that_takes_no_file_leaves_the_old_one_whole(folder: Path) -> None:
+    (folder / f".a.hcl.{os.getpid()}").mkdir()
+    done = formatted(folder, "a.hcl")
+    assert [item.summary for item in done.diagnostics] == ["File cannot be written"]
+    assert (folder / "a.hcl").read_text() == UGLY
+
+
+def test_json_has_a_style_of_its_own(folder: Path) -> None:
+    (folder / "x.hcl.json").write_text('{"locals":   {}}')
+    assert formatted(folder, "x.hcl.json").changes == []
+
+
+def test_a_difference_says_where_a_line_end_is_missing() -> None:
+    assert list(format_input("a=1").changes[0].diff())[2:] == [
+        "@@ -1 +1 @@", "-a=1", "\\ No newline at end of file", "+a = 1"
+    ]  # fmt: skip
+    # a form feed ends no line
+    assert list(format_input("a=<<E\n\x0c\nE\n").changes[0].diff())[2:] == [
+        "@@ -1,3 +1,3 @@", "-a=<<E", "+a = <<E", " \x0c", " E"
+    ]  # fmt: skip

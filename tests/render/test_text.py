@@ -13,9 +13,8 @@ import pytest
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change, Cost, Counts, Mode, OrphanNote, OutputChange, Plan, Power, Reason
 from brevplan.engine.ports import Record, Role
-from brevplan.lang.types import STRING
-from brevplan.lang.values import List, Map, Object, Secret, Set, Tuple, Value
-from brevplan.render.text import plan_line, render_counts, render_outputs, render_plan, render_state, render_value
+from brevplan.lang.values import List, Map, Object, Secret, Tuple
+from brevplan.render.text import plan_line, render_counts, render_outputs, render_plan, render_state
 
 from .build import LATER, MACHINE, SCHEMAS, changed, plan
 
@@ -461,29 +460,6 @@ def test_counts_name_what_is_rare_only_where_it_occurs(counts: Counts, planned: 
 
 def test_counts_of_a_destroy_name_nothing_else() -> None:
     assert render_counts(Counts(destroy=3, stop=1), "destroy") == "Destroy complete! Resources: 3 destroyed."
-
-
-@pytest.mark.parametrize(
-    ("value", "expected", "typed"),
-    [
-        ("a", '"a"', '"a"'),
-        (None, "null", "null"),
-        (Secret("x"), "(sensitive value)", "(sensitive value)"),
-        ("a\nb\n", "<<EOT\na\nb\nEOT", "<<EOT\na\nb\nEOT"),
-        ("a\r\nb", '"a\\r\\nb"', '"a\\r\\nb"'),
-        (List((), STRING), "[]", "tolist([])"),
-        (Set(("b", "a")), '[\n  "a",\n  "b",\n]', 'toset([\n  "a",\n  "b",\n])'),
-        (Map({"a": 1, "long": 2}), '{\n  "a"    = 1\n  "long" = 2\n}', 'tomap({\n  "a"    = 1\n  "long" = 2\n})'),
-        (
-            Object({"ips": Tuple(("x",)), "text": "a\nb"}),
-            '{\n  "ips"  = [\n    "x",\n  ]\n  "text" = <<-EOT\n  a\n  b\n  EOT\n}',
-            '{\n  "ips"  = [\n    "x",\n  ]\n  "text" = <<-EOT\n  a\n  b\n  EOT\n}',
-        ),
-    ],
-)
-def test_value_is_written_over_lines(value: Value, expected: str, typed: str) -> None:
-    assert render_value(value) == expected
-    assert render_value(value, typed=True) == typed
 
 
 def test_outputs_hide_the_sensitive() -> None:
