@@ -33,13 +33,25 @@ def at_a_terminal(folder: Path, typed: Sequence[str]) -> tuple[str, int]:
         for line in typed:
             shown += _read_up_to_prompt(ours)
             if line == CTRL_C:
-                process.send_signal(signal.SIGINT)  # a terminal does that for the session that it belongs to
+                _interrupt(process, ours)
             else:
                 os.write(ours, line.encode())
         return shown + _read_up_to_prompt(ours), process.wait(timeout=LIMIT)
     finally:
         os.close(ours)
         process.kill()
+        process.wait()
+
+
+def _interrupt(process: subprocess.Popen[bytes], terminal: int) -> None:
+    """Do what a terminal does for the session that it belongs to, again until it is heard.
+
+    A signal that comes between the prompt and the wait for a key is noticed with the next key only.
+    """
+    for _ in range(int(LIMIT)):
+        process.send_signal(signal.SIGINT)
+        if select.select([terminal], [], [], 1.0)[0]:
+            return
 
 
 def _read_up_to_prompt(terminal: int) -> str:
