@@ -113,7 +113,7 @@ def to_request(arguments: PlanArguments, terminal: Terminal) -> Request:
         frozenset(arguments.accept_account),
         arguments.parallelism,
         to_seconds(arguments.lock_timeout, "-lock-timeout"),
-        terminal.environment,
+        environment=terminal.environment,
     )
 
 

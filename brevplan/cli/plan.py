@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from brevplan.cli.options import PlanArguments, plan_options, to_request
 from brevplan.cli.terminal import Terminal
 from brevplan.cli.view import PlanView
 from brevplan.operations import planfile
+from brevplan.operations.generating import check_target
 from brevplan.operations.plan import plan as make_plan
 from brevplan.operations.planning import Request, load_checked
 from brevplan.operations.stored import read
@@ -25,14 +27,26 @@ from brevplan.version import VERSION
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--json-into", metavar="FILE", help="Write the JSON lines to a file, beside the text.")
 @click.option("--md", is_flag=True, help="Print Markdown, for a pull request.")
+@click.option("--generate-config-out", metavar="FILE", help="Write what import blocks name and nobody declares.")
 @click.pass_obj
 def plan(
-    terminal: Terminal, /, out: str | None, detailed_exitcode: bool, json_into: str | None, md: bool, **options: Any
+    terminal: Terminal,
+    /,
+    out: str | None,
+    detailed_exitcode: bool,
+    json_into: str | None,
+    md: bool,
+    generate_config_out: str | None,
+    **options: Any,
 ) -> int:
     """Show what would change, and what it costs. Only reads at the clouds."""
     arguments = PlanArguments(**options)
     terminal.json = arguments.as_json
     request = to_request(arguments, terminal)
+    if generate_config_out is not None:
+        path = Path(terminal.directory, generate_config_out)
+        check_target(path)
+        request = replace(request, generate_into=path)
     with PlanView(terminal, concise=arguments.concise, markdown=md, json_into=json_into) as view:
         return asyncio.run(_plan(terminal, request, view, out, detailed_exitcode))
 

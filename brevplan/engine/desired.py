@@ -22,6 +22,7 @@ from brevplan.lang.values import (
     Tuple,
     Unknown,
     Value,
+    has_ephemeral,
     has_secret,
     has_unknown,
     reveal,
@@ -168,6 +169,15 @@ def _argument(
         value = prepared.evaluate(scope)
     except EvaluationError as problem:
         diagnostics.add(problem.diagnostic)
+        return None, False
+    if has_ephemeral(value):
+        diagnostics.error(
+            "Ephemeral value cannot be kept",
+            f'"{spec.name}" is part of what is remembered, and an ephemeral value never is.',
+            span,
+            address=str(address),
+            hint="Ephemeral values may stand in locals, provider blocks, conditions, and inputs declared ephemeral.",
+        )
         return None, False
     try:
         value = convert(value, spec.type)

@@ -9,7 +9,7 @@ from brevplan.engine.scope import Expansion, ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.types import NUMBER, friendly
-from brevplan.lang.values import Mapping_, Secret, Sequence_, Set, Unknown, Value, type_of
+from brevplan.lang.values import EPHEMERAL, Mapping_, Secret, Sequence_, Set, Unknown, Value, type_of
 
 
 class Repeatable(Protocol):
@@ -106,11 +106,13 @@ def _evaluated(prepared: Prepared, scope: ModuleScope, diagnostics: Diagnostics)
         diagnostics.add(problem.diagnostic)
         return _FAILED
     if isinstance(value, Secret):
+        passing = value.marks & EPHEMERAL
         diagnostics.error(
-            "Sensitive value decides instances",
-            "The keys of instances are shown in plans and kept in the state, so they cannot be secret.",
+            "Ephemeral value decides instances" if passing else "Sensitive value decides instances",
+            f"The keys of instances are shown in plans and kept in the state, so they cannot be "
+            f"{'ephemeral' if passing else 'secret'}.",
             prepared.node.span,
-            hint="Use nonsensitive(…) if the value is not secret after all.",
+            hint="" if passing else "Use nonsensitive(…) if the value is not secret after all.",
         )
         return _FAILED
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brevplan.engine.config import VariableBlock
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.values import Secret, Value, reveal, reveal_deep
+from brevplan.lang.values import EPHEMERAL, SENSITIVE, Secret, Value, has_ephemeral, mark_whole, reveal
 
 
 class UnsuitableInput(Exception):
@@ -21,6 +21,11 @@ def accept(block: VariableBlock, value: Value, origin: str = "") -> Value:
         value = block.default
         if value is None:
             raise UnsuitableInput("Null is not allowed", f'"{block.name}" has nullable = false.')
+    if has_ephemeral(value) and not block.ephemeral:
+        raise UnsuitableInput(
+            "Ephemeral value is not accepted",
+            f'Variable "{block.name}"{origin}: it is not declared with ephemeral = true, so its value may be stored.',
+        )
     try:
         converted = convert(value, block.type)
     except ConversionError as problem:
@@ -32,4 +37,5 @@ def accept(block: VariableBlock, value: Value, origin: str = "") -> Value:
 
 def marked_as(block: VariableBlock, value: Value) -> Value:
     """Put the marks on a value that its variable is declared with."""
-    return Secret(reveal_deep(value)) if block.sensitive else value
+    marks = (SENSITIVE if block.sensitive else 0) | (EPHEMERAL if block.ephemeral else 0)
+    return mark_whole(value, marks)

@@ -198,6 +198,10 @@ class Kind(Protocol):
         """Give USD per hour as things stand in these attributes (0 when stopped), null when it is not known."""
         ...
 
+    def written(self, observed: Attributes) -> Mapping[str, Value]:
+        """Give the arguments that declare something as it is seen, without those that say what is usual."""
+        ...
+
     def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
         """Give recorded attributes with the addresses in them called by their new names."""
         ...

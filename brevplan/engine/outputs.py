@@ -11,11 +11,11 @@ from brevplan.engine.change import Action, Change, Mode, OutputChange
 from brevplan.engine.config import Config, OutputBlock
 from brevplan.engine.desired import check_rules
 from brevplan.engine.observed import Facts
-from brevplan.engine.scope import ModuleScope
+from brevplan.engine.scope import ModuleScope, marked_output
 from brevplan.engine.secrets import seal, unchanged, unseal
 from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import ANY
-from brevplan.lang.values import Secret, Value, has_secret, reveal_deep
+from brevplan.lang.values import Secret, Value, has_secret
 
 
 def plan_outputs(
@@ -60,13 +60,13 @@ def evaluate_output(
     check_rules(block.preconditions, scope, "Precondition", f"output.{block.name}", diagnostics)
     try:
         with scope.recording() as reads:
-            value = block.value.evaluate(scope)
+            value = marked_output(block, block.value.evaluate(scope))
+            for reference in block.depends_on:
+                scope.await_reference(reference)
     except EvaluationError as problem:
         diagnostics.add(problem.diagnostic)
         return None
-    if block.sensitive:
-        return Secret(reveal_deep(value)), frozenset(reads)
-    if has_secret(value):
+    if has_secret(value) and not block.sensitive:
         diagnostics.error(
             "Output would show a secret",
             f'The value of "{block.name}" comes from something sensitive.',

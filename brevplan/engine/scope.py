@@ -20,14 +20,16 @@ from brevplan.lang.types import NUMBER
 from brevplan.lang.values import (
     EMPTY_OBJECT,
     EMPTY_TUPLE,
+    EPHEMERAL,
+    SENSITIVE,
     Object,
-    Secret,
     Tuple,
     Unknown,
     Value,
+    has_ephemeral,
     has_unknown,
+    mark_whole,
     reveal,
-    reveal_deep,
 )
 
 
@@ -276,8 +278,7 @@ class ModuleScope:
         """Give an output as the calling module sees it."""
         for reference in block.depends_on:
             self.await_reference(reference)
-        value = block.value.evaluate(self)
-        return Secret(reveal_deep(value)) if block.sensitive else value
+        return marked_output(block, block.value.evaluate(self))
 
     def _place(self, slot: Slot) -> Span:
         sort, name = slot
@@ -400,6 +401,18 @@ class _Frozen(dict[str, Value]):
     def __init__(self, attributes: Mapping[str, Value]) -> None:
         super().__init__(attributes)
         self.value = Object(attributes)
+
+
+def marked_output(block: OutputBlock, value: Value) -> Value:
+    """Put the marks on an output's value that it is declared with; raise `EvaluationError` for an ephemeral one."""
+    if has_ephemeral(value) and not block.ephemeral:
+        raise fault(
+            "Output would keep an ephemeral value",
+            f'The value of "{block.name}" comes from something ephemeral, which is there for one run only.',
+            block.value.node.span,
+            hint="In a called module, ephemeral = true hands it on; ephemeralasnull(…) leaves it out.",
+        )
+    return mark_whole(value, (SENSITIVE if block.sensitive else 0) | (EPHEMERAL if block.ephemeral else 0))
 
 
 def _name(steps: tuple[Step, ...]) -> str:

@@ -93,6 +93,9 @@ class FirewallKind:
     def hourly_price(self, attributes: Attributes) -> Value:
         return 0
 
+    def written(self, observed: Attributes) -> Mapping[str, Value]:
+        return {}  # nothing of it is seen at a cloud
+
     def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
         now = names.get(str(attributes.get("id")))
         return {**attributes, "id": now} if now is not None else attributes

@@ -73,6 +73,8 @@ _EMPTY: Final[Mapping[str, Value]] = {
 }
 """What stands for an argument that is left out and has no default of the provider's."""
 
+_COLLECTIONS: Final = (Sequence_, Mapping_)
+
 
 class InstanceKind:
     name = "instance"
@@ -298,6 +300,15 @@ class InstanceKind:
             outcome.blocked = "this machine cannot be stopped and started now"
         elif found is not None:
             outcome.stop_loses_data = found.stop_loses_data
+
+    def written(self, observed: Attributes) -> Mapping[str, Value]:
+        usual = {"power_state": "running", "spot": False}
+        found = {name: observed.get(name) for name in self.schema.argument_names() if name != "firewalls"}
+        return {
+            name: value
+            for name, value in found.items()
+            if value not in (None, "", usual.get(name)) and not (isinstance(value, _COLLECTIONS) and not len(value))
+        }
 
     def renamed(self, attributes: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
         listed = attributes.get("firewalls")

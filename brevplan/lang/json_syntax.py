@@ -160,6 +160,10 @@ class _Builder:
         """Read a text as an expression; also one that stands in `${ }`, as old habits have it."""
         if isinstance(node, JsonArray):
             return ast.TupleCons(self.source, node.start, node.end, [self.bare(item) for item in node.items])
+        if isinstance(node, JsonObject):
+            pairs = [(self.bare(key), self.bare(value)) for key, value in node.members]
+            items = [ast.ObjectItem(self.source, key.start, value.end, key, value) for key, value in pairs]
+            return ast.ObjectCons(self.source, node.start, node.end, items)
         if not isinstance(node, JsonText):
             return self.expression(node, is_literal=False)
         if _has_sequence(node.text):

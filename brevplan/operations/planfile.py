@@ -25,11 +25,11 @@ from brevplan.engine.change import Mode, Plan
 from brevplan.engine.codec import Fingerprint, decode_plan, decode_value, encode_plan, encode_value, fingerprint
 from brevplan.engine.ports import rfc3339
 from brevplan.lang import ast
-from brevplan.lang.values import Value, has_secret, reveal_deep, to_python
+from brevplan.lang.values import Value, has_ephemeral, has_secret, reveal_deep, to_python
 from brevplan.operations.approval import Progress, key_of, remaining_options, restrict
 from brevplan.operations.planning import Fixed, Planned, Request
 from brevplan.operations.project import Project, load_sources, parse_source, read_source
-from brevplan.operations.sensitive import Taint, secret_texts, spans, trace
+from brevplan.operations.sensitive import Name, Taint, secret_texts, spans, trace
 from brevplan.operations.world import ProjectFiles
 
 FORMAT: Final = "brevplan-plan-1"
@@ -66,8 +66,8 @@ class Content(msgspec.Struct, frozen=True):
     plan: dict[str, Any]
     document: dict[str, Any]
     """The plan's representation for other tools."""
-    sensitive_locals: tuple[str, ...] = ()
-    """Locals that lead into something sensitive; the variables that do are those of `secrets`."""
+    tainted: tuple[Name, ...] = ()
+    """What leads into something sensitive: its literals are cut out of the sources."""
 
 
 def scrypt(text: str, salt: str) -> str:
@@ -78,12 +78,17 @@ def _plain(value: Value) -> str:
     return msgspec.json.encode(to_python(reveal_deep(value)), order="deterministic").decode()
 
 
+def _proof(value: Value, salt: str) -> str:
+    """Give what a value given again is compared with; an ephemeral one may be another each time."""
+    return "" if has_ephemeral(value) else scrypt(_plain(value), salt)
+
+
 def build(found: Planned, request: Request, version: str, document: dict[str, Any], lineage: str) -> Content:
     """Make the content of a plan file from a finished plan."""
     salt = secrets.token_hex(16)
     taint = trace(found.project.config, found.project.bodies)
-    taint.variables |= {name for name, value in found.values.items() if has_secret(value)}
-    hidden = taint.variables
+    hidden = taint.variables_of(".") | {name for name, value in found.values.items() if has_secret(value)}
+    taint = Taint(taint.names | {(".", "var", name) for name in hidden})
     plan = found.folded.plan
     plan.plan_id = plan.plan_id or f"plan-{secrets.token_hex(6)}"
     return Content(
@@ -99,14 +104,14 @@ def build(found: Planned, request: Request, version: str, document: dict[str, An
             for source, body in zip(found.project.sources, found.project.bodies, strict=True)
         ),
         {name: encode_value(value) for name, value in found.values.items() if name not in hidden},
-        {name: scrypt(_plain(value), salt) for name, value in found.values.items() if name in hidden},
+        {name: _proof(value, salt) for name, value in found.values.items() if name in hidden},
         {name: scrypt(digest, salt) for name, digest in sorted(found.files.digests.items())},
         _encode_options(request.options, request),
         {key_of(change): fingerprint(change, salt) for change in plan.effective},
         plan.has_changes,
         encode_plan(plan),
         _scrubbed(document, secret_texts(found.project.bodies, taint)),
-        tuple(sorted(taint.locals)),
+        tuple(sorted(taint.names)),
     )
 
 
@@ -217,7 +222,7 @@ class PlanFile:
             return Source(text.name, text.text)
         now = read_source(directory / text.name, text.name)
         body, _ = parse_source(now)
-        taint = Taint(set(self.content.sensitive_locals), set(self.content.secrets))
+        taint = Taint(frozenset(self.content.tainted))
         again = _cut_source(now, body, taint, self.content.salt)
         if again.text != text.text:
             raise stale(f"{text.name} is another text than when the plan was made")
@@ -244,7 +249,7 @@ class PlanFile:
         wrong = [
             name
             for name, digest in self.content.secrets.items()
-            if name not in values or scrypt(_plain(values[name]), self.content.salt) != digest
+            if name not in values or (digest and scrypt(_plain(values[name]), self.content.salt) != digest)
         ]
         if wrong:
             raise DiagnosticsError(

@@ -26,6 +26,7 @@ from brevplan.engine.settle import bind_found
 from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
+from brevplan.operations.generating import with_generated
 from brevplan.operations.given import Given
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.project import DATA_KINDS, KINDS, Project, load_project
@@ -56,6 +57,8 @@ class Request:
     accepted_accounts: frozenset[str] = frozenset()
     parallelism: int = 10
     lock_timeout: float = 0.0
+    generate_into: Path | None = None
+    """Where to write resources that are imported and not declared."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -148,6 +151,8 @@ async def planned(
         check_recorded_providers(accounts, memory.mine, diagnostics)
         diagnostics.raise_if_errors()
         facts = await _facts(project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics)
+        if request.generate_into is not None:
+            project = with_generated(project, request.generate_into, scope, facts)
         folded = await _folded(project, request, files, now, values, facts, accounts)
         diagnostics.extend(folded.diagnostics)
         _check_project(project, facts, folded, accounts, diagnostics)

@@ -104,6 +104,11 @@ class Project:
     diagnostics: Diagnostics
 
     @property
+    def root_sources(self) -> list[Source]:
+        """The files of the root module."""
+        return [source for source in self.sources if "/" not in source.name]
+
+    @property
     def state_path(self) -> Path:
         return self.directory / self.config.settings.backend_path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.expand import mode_of
+from brevplan.engine.expand import expand, mode_of
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.secrets import is_sealed, unseal
@@ -25,14 +25,27 @@ def recalled_scope(
     files = ProjectFiles(project.directory)
     now = SystemClock().now()
     _, scope = gather_values(project, request, files, now, diagnostics, stored.workspace, offline=offline)
-    for address, declaration in project.config.resources.items():
-        if not address.is_data:
-            scope.open_block(address, mode_of(declaration))
     for record in stored.records:
-        block = project.config.resources.get(record.address.block)
+        block = project.config.declaration(record.address)
         if record.role is Role.CURRENT and block is not None:
             scope.publish(record.address.block, mode_of(block), record.address.key, _attributes(record))
+    _open_modules(scope)
     return scope
+
+
+def _open_modules(root: ModuleScope) -> None:
+    """Make the blocks and modules readable of which nothing is recorded; how often each is there may be unknown."""
+    pending, quiet = [root], Diagnostics()
+    while pending:
+        scope = pending.pop()
+        for address, declaration in scope.config.resources.items():
+            if not address.is_data:
+                scope.open_block(address.inside(scope.path), mode_of(declaration))
+        for name, call in scope.config.calls.items():
+            expansion = expand(call, scope, quiet)
+            if expansion is not None:
+                scope.open_module(name, expansion)
+                pending += [scope.board.modules[(*scope.path, (name, key))] for key, _ in expansion.instances]
 
 
 def _attributes(record: Record) -> dict[str, Value]:

@@ -6,8 +6,9 @@ wrapped in `sensitive(…)`; and everything that these are made of, through loca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import posixpath
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from brevplan.engine.config import Config
@@ -18,26 +19,90 @@ from brevplan.providers import registry
 _SHORTEST: Final = 4
 
 
-@dataclass(slots=True)
-class Taint:
-    """The locals and variables that lead into something sensitive."""
+Name = tuple[str, str, str]
+"""A folder as `path.module` gives it, what is named there ("local", "var", "output", "input"), and its name."""
 
-    locals: set[str] = field(default_factory=set)
-    variables: set[str] = field(default_factory=set)
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What leads into something sensitive: locals, variables, outputs, and the inputs of calls as `call.input`."""
+
+    names: frozenset[Name]
+
+    def variables_of(self, directory: str) -> set[str]:
+        return {name for folder, sort, name in self.names if (folder, sort) == (directory, "var")}
 
 
 def trace(config: Config, bodies: Sequence[ast.Body]) -> Taint:
-    """Follow what is sensitive back to the locals and variables that it is made of."""
-    taint = Taint(variables={name for name, block in config.variables.items() if block.sensitive})
-    pending = [node for body in bodies for block in body.blocks for node in _sinks(block)]
-    while pending:
-        for root, name in _names(pending.pop()):
-            if root == "local" and name in config.locals and name not in taint.locals:
-                taint.locals.add(name)
-                pending.append(config.locals[name].node)
-            elif root == "var" and name in config.variables:
-                taint.variables.add(name)
-    return taint
+    """Follow what is sensitive back to what it is made of, through all modules."""
+    return _Trace(config).run(bodies)
+
+
+class _Trace:
+    def __init__(self, config: Config) -> None:
+        self.folders = {module.directory: module for _, module in config.modules()}
+        self.found: set[Name] = set()
+        self.pending: list[tuple[str, ast.Node]] = []
+
+    def run(self, bodies: Sequence[ast.Body]) -> Taint:
+        for folder, module in self.folders.items():
+            for name, block in module.variables.items():
+                if block.sensitive or block.ephemeral:
+                    self.add(folder, "var", name)
+        for body in bodies:
+            folder = folder_of(body)
+            self.pending.extend((folder, node) for block in body.blocks for node in _sinks(block))
+        while self.pending:
+            folder, node = self.pending.pop()
+            for root, name, behind in _names(node):
+                if root == "module":
+                    self.outputs(folder, name, behind)
+                else:
+                    self.add(folder, root, name)
+        return Taint(frozenset(self.found))
+
+    def add(self, folder: str, sort: str, name: str) -> None:
+        """Note a local, a variable or an output, and go on with what it is made of."""
+        module = self.folders.get(folder)
+        if module is None or name not in _declared(module, sort) or (folder, sort, name) in self.found:
+            return
+        self.found.add((folder, sort, name))
+        if sort == "local":
+            self.pending.append((folder, module.locals[name].node))
+        elif sort == "output":
+            self.pending.append((folder, module.outputs[name].value.node))
+        else:
+            self.inputs(folder, name)
+
+    def inputs(self, folder: str, name: str) -> None:
+        """A variable of a called module is made of what the calls say."""
+        for outer, module in self.folders.items():
+            for call, child in module.children.items():
+                given = module.calls[call].inputs.get(name) if child.directory == folder else None
+                if given is not None:
+                    self.found.add((outer, "input", f"{call}.{name}"))
+                    self.pending.append((outer, given.node))
+
+    def outputs(self, folder: str, call: str, name: str) -> None:
+        module = self.folders.get(folder)
+        child = module.children.get(call) if module is not None else None
+        for output in ([name] if name else child.outputs) if child is not None else ():
+            assert child is not None
+            self.add(child.directory, "output", output)
+
+
+def _declared(module: Config, sort: str) -> Container[str]:
+    match sort:
+        case "local":
+            return module.locals
+        case "var":
+            return module.variables
+    return module.outputs
+
+
+def folder_of(body: ast.Body) -> str:
+    """Give the folder of a file as `path.module` gives it."""
+    return posixpath.dirname(body.source.name) or "."
 
 
 def spans(body: ast.Body, taint: Taint) -> list[tuple[int, int]]:
@@ -47,13 +112,26 @@ def spans(body: ast.Body, taint: Taint) -> list[tuple[int, int]]:
 
 
 def _nodes(body: ast.Body, taint: Taint) -> Iterator[ast.Node]:
+    folder = folder_of(body)
     for block in body.blocks:
         yield from _sinks(block)
         for name, attribute in block.body.attributes.items():
-            if (block.type == "locals" and name in taint.locals) or (
-                name == "default" and block.type == "variable" and _label(block) in taint.variables
-            ):
+            if _named(block, name, folder) in taint.names:
                 yield attribute.value
+
+
+def _named(block: ast.Block, argument: str, folder: str) -> Name:
+    """Say what an argument of a block gives a value to."""
+    match block.type, argument:
+        case "locals", name:
+            return folder, "local", name
+        case "variable", "default":
+            return folder, "var", _label(block)
+        case "output", "value":
+            return folder, "output", _label(block)
+        case "module", name:
+            return folder, "input", f"{_label(block)}.{name}"
+    return folder, "", ""
 
 
 def secret_texts(bodies: Sequence[ast.Body], taint: Taint) -> frozenset[str]:
@@ -108,7 +186,8 @@ def _sensitive_names(block: ast.Block) -> set[str]:
         return {name for name, argument in registry.spec(label).all_arguments().items() if argument.sensitive}
     if block.type == "resource" and label in KINDS:
         return {name for name, spec in KINDS[label].schema.attributes.items() if spec.sensitive}
-    if block.type in ("variable", "output") and _is_true(block.body.attributes.get("sensitive")):
+    marks = ("sensitive", "ephemeral")
+    if block.type in ("variable", "output") and any(_is_true(block.body.attributes.get(name)) for name in marks):
         return {"default", "value"}
     return set()
 
@@ -120,11 +199,19 @@ def _is_true(attribute: ast.Attribute | None) -> bool:
     return isinstance(node, ast.Literal) and node.value is True
 
 
-def _names(node: ast.Node) -> Iterator[tuple[str, str]]:
-    """Give the first two names of every reference in an expression."""
-    if isinstance(node, ast.GetAttr) and isinstance(node.object, ast.Variable):
-        yield node.object.name, node.name
-    for child in ast.children(node):
+def _names(node: ast.Node) -> Iterator[tuple[str, str, str]]:
+    """Give the first two names of every reference in an expression, and of a module the output behind them."""
+    names: list[str] = []
+    base = node
+    while isinstance(base, (ast.GetAttr, ast.Index)):
+        if isinstance(base, ast.GetAttr):
+            names.append(base.name)
+        else:
+            yield from _names(base.key)
+        base = base.object
+    if isinstance(base, ast.Variable) and names and base.name in ("local", "var", "module"):
+        yield base.name, names[-1], names[-2] if len(names) > 1 else ""
+    for child in ast.children(base):
         yield from _names(child)
 
 

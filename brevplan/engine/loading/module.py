@@ -15,6 +15,7 @@ from brevplan.engine.address import Address
 from brevplan.engine.config import Config, ProviderBlock, Settings
 from brevplan.engine.kind import Kind, Schema
 from brevplan.engine.loading.calls import load_call
+from brevplan.engine.loading.overrides import merged
 from brevplan.engine.loading.pieces import Pieces
 from brevplan.engine.loading.refactoring import load_check, load_import, load_moved, load_removed
 from brevplan.engine.loading.resources import load_resource
@@ -48,7 +49,7 @@ class Known:
 def load_module(bodies: Sequence[ast.Body], known: Known, diagnostics: Diagnostics, directory: str = ".") -> Config:
     """Load the files of one folder; `directory` is `.` for the root module."""
     loader = _Loader(known, diagnostics, Config(directory=directory))
-    for body in bodies:
+    for body in merged(bodies, diagnostics):
         loader.file(body)
     return loader.config
 
