@@ -13,7 +13,6 @@ from brevplan.cli.options import PlanArguments, plan_options, to_request
 from brevplan.cli.terminal import Terminal
 from brevplan.cli.view import PlanView
 from brevplan.operations import planfile
-from brevplan.operations.generating import check_target
 from brevplan.operations.plan import plan as make_plan
 from brevplan.operations.planning import Request, load_checked
 from brevplan.operations.stored import read
@@ -44,6 +43,8 @@ def plan(
     terminal.json = arguments.as_json
     request = to_request(arguments, terminal)
     if generate_config_out is not None:
+        from brevplan.operations.generating import check_target  # it brings the parser along
+
         path = Path(terminal.directory, generate_config_out)
         check_target(path)
         request = replace(request, generate_into=path)

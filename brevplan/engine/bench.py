@@ -214,6 +214,7 @@ class Bench:
         """Give the orphans as they can be told before all is planned: no declared address awaits them."""
         if self._orphans is None:
             claims = [self._claims(address) for address in self._declared()]
+            self.scope.forget_unknown()  # it may have been too early to ask for these
             self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found))
             sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
             self._reaped = [orphan for orphan in self.facts.orphans(sole) if self.is_reaped(orphan.instance)]

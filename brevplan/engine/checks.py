@@ -31,6 +31,8 @@ def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> Non
         diagnostics.add(warning(problem.summary, problem.message, rule.span))
         return
     if isinstance(truth, Unknown):
+        if _looks_in_vain(rule, scope):
+            return  # told already
         text = "The condition cannot be judged yet: it will be when this plan is applied."
         diagnostics.add(warning("Check block assertion known after apply", text, rule.span))
         return
@@ -38,3 +40,9 @@ def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> Non
     if isinstance(message, Secret):
         text = "The message is made of something sensitive, and is not shown."
     diagnostics.add(warning("Check block assertion failed", text, rule.span))
+
+
+def _looks_in_vain(rule: Condition, scope: ModuleScope) -> bool:
+    """Tell whether a condition is about a data source that could not be read."""
+    failed = {str(block.declared) for block, entry in scope.published.items() if entry.failed and block.is_data}
+    return any(str(reference).startswith(tuple(failed)) for reference in rule.condition.references) if failed else False

@@ -71,6 +71,7 @@ class _Fold:
     def run(self) -> Folded | Needs:
         bench = self.bench
         bench.imports = read_imports(self.scope, self.diagnostics)
+        self.scope.forget_unknown()  # it was too early to ask for these
         check_removals(self.config, self.diagnostics)
         if not self.declarations():
             # the rest would only ask for more of the same: every account's catalogue is read at once

@@ -319,6 +319,8 @@ class ModuleScope:
             return Unknown(because=f"module.{name}"), 1 + len(steps)
         key, used = None, 1
         if expansion.mode != "single":
+            if steps and isinstance(steps[0], Key) and isinstance(reveal(steps[0].value), Unknown):
+                return Unknown(because=f"module.{name}"), 1 + len(steps)
             key = _instance_key(steps, expansion.mode, f"module.{name}", span)
             if key is None:
                 return self._all_instances(name, expansion), used
@@ -329,7 +331,7 @@ class ModuleScope:
             steps, used = steps[1:], 2
         child = self.board.modules[(*self.path, (name, key))]
         if steps and isinstance(steps[0], str):
-            return child.output(steps[0], span), used + 1
+            return child.value(("output", steps[0]), span), used + 1
         return child.outputs(), used
 
     def _all_instances(self, name: str, expansion: Expansion) -> Value:
@@ -337,12 +339,6 @@ class ModuleScope:
         if expansion.mode == "count":
             return Tuple(values.values())
         return Object({str(key): value for key, value in values.items()})
-
-    def output(self, name: str, span: Span) -> Value:
-        if name not in self.config.outputs:
-            hint = suggest(name, self.config.outputs)
-            raise fault("Unsupported attribute", f'{path_text(self.path)} has no output "{name}".', span, hint=hint)
-        return self.value(("output", name), span)
 
     def outputs(self) -> Value:
         return Object({name: self.value(("output", name), None) for name in self.config.outputs})

@@ -26,7 +26,6 @@ from brevplan.engine.settle import bind_found
 from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
-from brevplan.operations.generating import with_generated
 from brevplan.operations.given import Given
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.project import DATA_KINDS, KINDS, Project, load_project
@@ -152,6 +151,8 @@ async def planned(
         diagnostics.raise_if_errors()
         facts = await _facts(project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics)
         if request.generate_into is not None:
+            from brevplan.operations.generating import with_generated  # it brings the parser along
+
             project = with_generated(project, request.generate_into, scope, facts)
         folded = await _folded(project, request, files, now, values, facts, accounts)
         diagnostics.extend(folded.diagnostics)

@@ -88,6 +88,7 @@ def load_output(pieces: Pieces, config: Config, block: ast.Block, *, is_root: bo
             body.attributes["ephemeral"].value.span,
             hint="Take the line out; sensitive = true hides a value.",
         )
+        ephemeral = False
     config.outputs[name] = OutputBlock(
         name,
         value,

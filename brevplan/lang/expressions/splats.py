@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from brevplan.lang import ast
 from brevplan.lang.convert import convert, unify
@@ -30,11 +29,7 @@ Apply = Callable[[Value], Value]
 
 
 def prepare_splat(preparer: Preparer, node: ast.Splat, loops: frozenset[str]) -> Run:
-    known = len(preparer.references)
     source = preparer.expression(node.object, loops)
-    references = preparer.references
-    if len(references) > known and references[-1].span == node.object.span:
-        references[-1] = replace(references[-1], beyond=_first_name(node.each))
     each = preparer.expression(node.each, loops)
 
     def run(scope: Scope, loop: Loop) -> Value:
@@ -47,15 +42,6 @@ def prepare_splat(preparer: Preparer, node: ast.Splat, loops: frozenset[str]) ->
         return _spread(value, apply)
 
     return run
-
-
-def _first_name(node: ast.Expression) -> str:
-    """Give the name that a splat asks each element for first."""
-    name = ""
-    while isinstance(node, (ast.GetAttr, ast.Index)):
-        name = node.name if isinstance(node, ast.GetAttr) else ""
-        node = node.object
-    return name
 
 
 def prepare_item(preparer: Preparer, node: ast.SplatItem, loops: frozenset[str]) -> Run:
