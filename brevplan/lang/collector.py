@@ -1,4 +1,4 @@
-"""The garbage collector, held still while a syntax tree is made."""
+"""The garbage collector, held still while something large is made that has no cycles."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """A tree has no cycles, and the collector would walk all of it again and again while it grows."""
+    """Keep the collector from walking a growing tree, configuration or plan again and again: it would find nothing.
+
+    Nor would it afterwards: what is there at the end of the block is put out of its way for good.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            gc.freeze()
             gc.enable()

@@ -23,6 +23,7 @@ from brevplan.engine.ports import Intent, IntentState, Record, Role
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.engine.scope import Context, ModuleScope
 from brevplan.engine.settle import bind_found
+from brevplan.lang.collector import collector_paused
 from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
@@ -300,7 +301,8 @@ async def _folded(
 ) -> Folded:
     given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), request.options)
     while True:
-        found = fold(project.config, given, facts)
+        with collector_paused():
+            found = fold(project.config, given, facts)
         if isinstance(found, Folded):
             return found
         try:
@@ -385,7 +387,8 @@ def check(project: Project, request: Request, now: datetime) -> Diagnostics:
         refreshed=False,
     )  # fmt: skip
     given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), Options(offline=True))
-    found = fold(project.config, given, facts)
+    with collector_paused():
+        found = fold(project.config, given, facts)
     if isinstance(found, Folded):
         diagnostics.extend(found.diagnostics)
     return diagnostics

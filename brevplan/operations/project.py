@@ -18,6 +18,7 @@ from brevplan.kinds.catalogue import ImagesData, InstanceData, InstanceTypesData
 from brevplan.kinds.firewall import FirewallKind
 from brevplan.kinds.instance import InstanceKind
 from brevplan.lang import ast
+from brevplan.lang.collector import collector_paused
 from brevplan.lang.json_shape import EVERY, VALUES, Shape
 from brevplan.operations.parse_cache import NO_CACHE, ParseCache
 from brevplan.operations.requirements import check_version
@@ -198,7 +199,8 @@ def load_sources(
     diagnostics = Diagnostics()
     folders = _Folders(directory, list(sources), diagnostics, cache, complete=complete)
     root = folders.root()
-    config = load(root, folders.read, known(), diagnostics)
+    with collector_paused():
+        config = load(root, folders.read, known(), diagnostics)
     _explain_planned(config, diagnostics)
     check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
     if strict:
