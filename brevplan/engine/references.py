@@ -14,6 +14,14 @@ from brevplan.lang.prepared import Key, Prepared, Reference
 RESERVED_ROOTS: Final = frozenset({"var", "local", "data", "each", "count", "self", "path", "brevplan", "module"})
 
 
+_HABITS: Final = {
+    "True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null", "variable": "var.NAME",
+    "variables": "var.NAME", "vars": "var.NAME", "locals": "local.NAME", "terraform": "brevplan.workspace",
+    "resource": "KIND.NAME, as in instance.web", "modules": "module.NAME",
+}  # fmt: skip
+"""What other languages say, and what is said here."""
+
+
 class Repeated(Protocol):
     """A block that may have `count` or `for_each`."""
 
@@ -195,6 +203,8 @@ class _Checker:
             return f"Did you mean local.{name}?"
         if name in self.config.calls:
             return f"Did you mean module.{name}?"
+        if name in _HABITS:
+            return f"Write: {_HABITS[name]}"
         if not reference.steps:
             return f'A text is written in quotes: "{name}".' if not suggest(name, RESERVED_ROOTS) else ""
         return ""

@@ -208,9 +208,7 @@ class ModuleScope:
             case "module":
                 return self._module(_name(steps), steps[1:], span)
             case "each" | "count" | "self":
-                raise fault(
-                    "Reference to something undeclared", f'"{root}" has no meaning here.', span, catchable=False
-                )
+                return Unknown(because=root), len(steps)  # reported where it is written
         return self._resource(Address(root, _name(steps)).inside(self.path), steps[1:], span, 1)
 
     def _folder(self, name: str) -> str:

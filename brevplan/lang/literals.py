@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from brevplan.diagnostics import Diagnostics
+from collections.abc import Iterator
+
+from brevplan.diagnostics import Diagnostics, Span
 from brevplan.lang import ast
-from brevplan.lang.values import Object, Tuple, Value
+from brevplan.lang.gate import Environment
+from brevplan.lang.prepared import EvaluationError, Step, fault
+from brevplan.lang.values import Value
 
 
 def literal_value(node: ast.Expression, diagnostics: Diagnostics) -> Value:
     """Give the value of an expression without names and calls; anything else is reported and stands for null."""
-    match node:
-        case ast.Literal(value=value):
-            return value
-        case ast.Parentheses():
-            return literal_value(node.inner, diagnostics)
-        case ast.Template(parts=parts) if all(isinstance(part, str) for part in parts):
-            return "".join(part for part in parts if isinstance(part, str))
-        case ast.Unary(operator="-", operand=ast.Literal(value=value)) if not isinstance(value, (str, type(None))):
-            return -value
-        case ast.TupleCons():
-            return Tuple(literal_value(item, diagnostics) for item in node.items)
-        case ast.ObjectCons():
-            pairs = (
-                (literal_value(item.key, diagnostics), literal_value(item.value, diagnostics)) for item in node.items
-            )
-            return Object({str(name): value for name, value in pairs})
-    diagnostics.error("Not a literal value", "Neither references nor function calls are allowed here.", node.span)
+    if isinstance(node, ast.Literal):
+        return node.value
+    from brevplan.lang.evaluate import prepare  # the evaluator itself reads literals: in the types of convert()
+
+    called = next(_calls(node), None)
+    if called is not None:
+        _report(called.span, diagnostics)
+        return None
+    try:
+        prepared = prepare(node)
+        if not prepared.references:
+            return prepared.evaluate(_NOTHING)
+        for reference in prepared.references:
+            _report(reference.span, diagnostics)
+    except EvaluationError as problem:
+        diagnostics.add(problem.diagnostic)
+    except RecursionError:
+        diagnostics.error("Value nested too deeply", "It cannot be read.", node.span)
     return None
+
+
+def _report(span: Span, diagnostics: Diagnostics) -> None:
+    diagnostics.error("Not a literal value", "Neither references nor function calls are allowed here.", span)
+
+
+def _calls(node: ast.Node) -> Iterator[ast.Call]:
+    if isinstance(node, ast.Call):
+        yield node
+    for child in ast.children(node):
+        yield from _calls(child)
+
+
+class _Nothing:
+    """A scope without a name."""
+
+    @property
+    def environment(self) -> Environment:
+        raise AssertionError("only functions ask for it, and there is none")
+
+    def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
+        raise fault("Not a literal value", f'There is no "{root}" here.', span)
+
+
+_NOTHING = _Nothing()

@@ -121,9 +121,14 @@ def configuration_files(directory: Path) -> list[Path]:
         name = path.name
         if name.startswith(".") or name == "terragrunt.hcl" or name.endswith(_FOREIGN):
             continue
-        if name.endswith((".hcl", ".hcl.json")) and path.is_file():
+        if name.endswith((".hcl", ".hcl.json")) and (path.is_file() or _leads_nowhere(path)):
             found.append(path)
     return found
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Tell whether a link leads to nothing, or to itself: reading it says which."""
+    return path.is_symlink() and not os.path.exists(path)
 
 
 def read_source(path: Path, shown: str) -> Source:

@@ -28,6 +28,7 @@ class Pieces:
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self.diagnostics = diagnostics
+        self._unreadable = [item.span for item in diagnostics if item.span is not None]
 
     def conditions(self, block: ast.Block) -> Condition | None:
         self.known_arguments(block.body, ("condition", "error_message"), f'the block "{block.type}"')
@@ -200,12 +201,18 @@ class Pieces:
         )
 
     def missing(self, block: ast.Block, name: str) -> None:
+        if self._is_broken(block):
+            return  # it may stand in what could not be read
         self.diagnostics.error(
             "Missing argument",
             f'The argument "{name}" is required, and it is not there.',
             block.header_span,
             hint=f"Add a line to the block: {name} = …",
         )
+
+    def _is_broken(self, block: ast.Block) -> bool:
+        """Tell whether something inside of a block could not be parsed."""
+        return any(s.source is block.source and block.start <= s.start <= block.end for s in self._unreadable)
 
 
 def is_identifier(text: str) -> bool:

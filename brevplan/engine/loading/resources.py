@@ -73,7 +73,7 @@ def _check_arguments(pieces: Pieces, body: ast.Body, schema: Schema, address: Ad
         else:
             pieces.diagnostics.error(
                 "Unknown argument", f'"{address.kind}" has no argument "{name}".', attribute.name_span,
-                hint=suggest(name, known),
+                hint=suggest(name, known) or f"Arguments are: {', '.join(schema.argument_names())}.",
             )  # fmt: skip
 
 
