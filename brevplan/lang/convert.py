@@ -184,6 +184,8 @@ def _to_primitive(value: Value, target: Type) -> Value:
                 return parse_number(value.removeprefix("+"))
             except ValueError as problem:
                 raise ConversionError(str(problem)) from None
+        if value.__class__ is float and not value:
+            return 0  # zero has no sign wherever a number is asked for
         if isinstance(value, (int, Fraction, float)) and not isinstance(value, bool):
             return value
     if target == BOOL:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from math import floor, isinf
+from typing import Final
 
 MANTISSA_BITS = 512
 MAX_DIGITS = 20_000
@@ -47,11 +48,17 @@ def round512(value: int | Fraction) -> int | Fraction:
     return result.numerator if result.denominator == 1 else result
 
 
+NEGATIVE_ZERO: Final = -0.0
+"""What `-0` is until it is reckoned with: it is equal to zero, and written with its sign."""
+
+
 def format_number(value: int | Fraction | float) -> str:
     """Write as plain decimal with the fewest digits that read back to the same value; infinities as +Inf and -Inf."""
     if isinstance(value, float):
         if isinf(value):
             return "+Inf" if value > 0 else "-Inf"
+        if not value:
+            return "-0"
         value = Fraction(value)
     if value < 0:
         return "-" + format_number(-value)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from brevplan.lang.convert import ConversionError, convert
-from brevplan.lang.numbers import MANTISSA_BITS, format_number, round512
+from brevplan.lang.numbers import MANTISSA_BITS, NEGATIVE_ZERO, format_number, round512
 from brevplan.lang.refinements import compared, equality
 from brevplan.lang.types import (
     ANY,
@@ -195,7 +195,9 @@ def unary(symbol: str, value: Value) -> Value:
         return _hidden(f'"{symbol}"', value.marks, unary, symbol, value.value)
     if symbol == "-":
         number = _operand("-", "operand", value)
-        return Unknown(NUMBER, number.because, not_null=True) if isinstance(number, Unknown) else -number
+        if isinstance(number, Unknown):
+            return Unknown(NUMBER, number.because, not_null=True)
+        return -number if number else NEGATIVE_ZERO
     truth = to_bool(value, 'The operand of "!"')
     return Unknown(BOOL, truth.because, not_null=True) if isinstance(truth, Unknown) else not truth
 
