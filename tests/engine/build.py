@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from brevplan.engine.config import Config
 from brevplan.engine.loading.tree import Folder, load
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import Context, ModuleScope
+from brevplan.lang import ast
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse
 from brevplan.lang.values import Value
@@ -21,20 +22,24 @@ from brevplan.operations.project import known
 from brevplan.operations.world import ProjectFiles
 
 
-def loaded(*texts: str) -> tuple[Config, list[Diagnostic]]:
-    """Load texts as one configuration; every one must parse."""
-    bodies = []
-    for number, text in enumerate(texts):
-        body, problems = parse(Source(f"f{number}.hcl", text))
-        assert not problems, problems
-        bodies.append(body)
+def loaded(*texts: str, modules: Mapping[str, str] | None = None) -> tuple[Config, list[Diagnostic]]:
+    """Load texts as one configuration, with modules by their folders; every one must parse."""
+
+    def read(path: str) -> Folder:
+        if path not in (modules or {}):
+            raise ValueError(f"There is no folder {path}.")
+        return Folder(path, [_body(f"{path}/main.hcl", (modules or {})[path])])
+
     diagnostics = Diagnostics()
-    config = load(Folder("", bodies), _no_folder, known(), diagnostics)
+    bodies = [_body(f"f{number}.hcl", text) for number, text in enumerate(texts)]
+    config = load(Folder("", bodies), read, known(), diagnostics)
     return config, diagnostics.items
 
 
-def _no_folder(path: str) -> Folder:
-    raise ValueError(f"There is no folder {path}.")
+def _body(name: str, text: str) -> ast.Body:
+    body, problems = parse(Source(name, text))
+    assert not problems, problems
+    return body
 
 
 def scope_of(config: Config, **variables: Value) -> ModuleScope:
