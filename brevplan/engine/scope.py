@@ -102,6 +102,8 @@ class ModuleScope:
         """The values of the root module's variables; those of other modules are what their call says."""
         self._kept: dict[Slot, tuple[Value, frozenset[Address]]] = {}
         self._failed: set[Slot] = set()
+        self._faults: dict[Slot, EvaluationError] = {}
+        """Why a value cannot be had. To try again would take as long, and as often as it is asked for on the way."""
 
     @classmethod
     def of_root(
@@ -188,6 +190,7 @@ class ModuleScope:
         """Let values of all modules that held an unknown be evaluated again: something has become known."""
         for scope in self.board.modules.values():
             scope._kept = {slot: found for slot, found in scope._kept.items() if not has_unknown(found[0])}
+            scope._faults.clear()
 
     # what names lead to
 
@@ -235,6 +238,8 @@ class ModuleScope:
         label = ".".join(filter(None, (path_text(self.path), *slot)))
         if evaluate is None:
             return Unknown(because=label)
+        if slot in self._faults:
+            raise self._faults[slot]
         if label in board.running:
             members = " → ".join([*board.running[board.running.index(label) :], label])
             raise fault("Cycle", f"These need each other: {members}.", span or self._place(slot), catchable=False)
@@ -242,6 +247,9 @@ class ModuleScope:
         try:
             with self.recording() as reads:
                 value = evaluate()
+        except EvaluationError as problem:
+            self._faults[slot] = problem
+            raise
         finally:
             board.running.pop()
         self._kept[slot] = (value, frozenset(reads))

@@ -11,7 +11,7 @@ from brevplan.lang import ast
 from brevplan.lang.gate import Environment
 from brevplan.lang.operators import OperationError, get_attribute, get_index, to_bool
 from brevplan.lang.printing import print_value
-from brevplan.lang.values import Marks, Unknown, Value, all_marks
+from brevplan.lang.values import MAX_PARTS, Marks, Unknown, Value, ValueTooLarge, all_marks
 
 
 class Key(NamedTuple):
@@ -96,6 +96,9 @@ class Prepared:
             raise EvaluationError(self._explained(problem.diagnostic, scope), catchable=problem.catchable) from None
         except RecursionError:
             raise too_deep(self.node) from None
+        except ValueTooLarge:
+            detail = f"It would have more than {MAX_PARTS} parts."
+            raise fault("Value too large", detail, self.node.span, catchable=False) from None
 
     def _explained(self, diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
         if diagnostic.values:

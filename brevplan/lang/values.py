@@ -10,7 +10,7 @@ why it is hidden: because it is sensitive, or ephemeral (there for one run only,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
@@ -39,6 +39,17 @@ EPHEMERAL: Final[Marks] = 2
 
 MAX_TEXT: Final = 1 << 26
 """How many characters a text that is put together may have: a few doublings more would fill the memory."""
+
+
+MAX_DEPTH: Final = 200
+"""How many collections may stand one in the other: more could not be looked through without an end of the stack."""
+
+MAX_PARTS: Final = 1 << 24
+"""How many parts a value may have at all depths: what shares its parts could have more than there are atoms."""
+
+
+class ValueTooLarge(Exception):
+    """A collection would have more parts than can be looked through."""
 
 
 class Unknown:
@@ -103,11 +114,11 @@ class Secret:
 class Sequence_:
     """What `Tuple`, `List` and `Set` share: frozen items in order, and what they hold."""
 
-    __slots__ = ("has_unknown", "inner_marks", "items")
+    __slots__ = ("depth", "has_unknown", "inner_marks", "items", "size")
 
     def __init__(self, items: Iterable[Value]) -> None:
         self.items: tuple[Value, ...] = tuple(items)
-        self.has_unknown, self.inner_marks = _contents(self.items)
+        self.has_unknown, self.inner_marks, self.depth, self.size = _contents(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -154,11 +165,11 @@ class Set(Sequence_):
 class Mapping_:
     """What `Object` and `Map` share: names in code point order with their values, and what they hold."""
 
-    __slots__ = ("has_unknown", "inner_marks", "items")
+    __slots__ = ("depth", "has_unknown", "inner_marks", "items", "size")
 
     def __init__(self, items: Mapping[str, Value]) -> None:
         self.items: dict[str, Value] = {name: items[name] for name in sorted(items)}
-        self.has_unknown, self.inner_marks = _contents(self.items.values())
+        self.has_unknown, self.inner_marks, self.depth, self.size = _contents(self.items.values())
 
     def __len__(self) -> int:
         return len(self.items)
@@ -206,21 +217,30 @@ class Map(Mapping_):
 Value = None | bool | int | Fraction | float | str | Tuple | List | Set | Object | Map | Unknown | Secret
 
 
-def _contents(values: Iterable[Value]) -> tuple[bool, Marks]:
-    unknown, marks = False, 0
+def _contents(values: Collection[Value]) -> tuple[bool, Marks, int, int]:
+    """Say what is known of a collection from its making: an unknown, marks, how deep it is, how many parts it has."""
+    unknown, marks, depth, size = False, 0, 0, len(values)
     for value in values:
         kind = value.__class__
         if kind is str or value is None or kind is int or kind is bool:
             continue
         if kind is Unknown:
             unknown = True
-        elif kind is Secret:
+            continue
+        if kind is Secret:
             marks |= all_marks(value)
             unknown = unknown or has_unknown(value)
-        elif isinstance(value, (Sequence_, Mapping_)):
+            value = reveal(value)
+        if isinstance(value, (Sequence_, Mapping_)):
             unknown = unknown or value.has_unknown
             marks |= value.inner_marks
-    return unknown, marks
+            size += value.size
+            depth = max(depth, value.depth)
+    if depth >= MAX_DEPTH:
+        raise RecursionError("a value nested too deeply")
+    if size > MAX_PARTS:
+        raise ValueTooLarge
+    return unknown, marks, depth + 1, size
 
 
 def has_unknown(value: Value) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from brevplan.diagnostics import Diagnostics
+from brevplan.engine.address import Address
+from brevplan.engine.dependencies import Dependencies, Node, Sort
 from brevplan.engine.expand import expand, mode_of
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.secrets import is_sealed, unseal
+from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import Secret, Unknown, Value, has_secret, rebuild
 from brevplan.operations.planning import Request, gather_values
@@ -29,23 +34,26 @@ def recalled_scope(
         block = project.config.declaration(record.address)
         if record.role is Role.CURRENT and block is not None:
             scope.publish(record.address.block, mode_of(block), record.address.key, _attributes(record))
-    _open_modules(scope)
+    _fill(scope, Dependencies(project.config, KINDS))
     return scope
 
 
-def _open_modules(root: ModuleScope) -> None:
-    """Make the blocks and modules readable of which nothing is recorded; how often each is there may be unknown."""
-    pending, quiet = [root], Diagnostics()
-    while pending:
-        scope = pending.pop()
-        for address, declaration in scope.config.resources.items():
-            if not address.is_data:
-                scope.open_block(address.inside(scope.path), mode_of(declaration))
-        for name, call in scope.config.calls.items():
-            expansion = expand(call, scope, quiet)
-            if expansion is not None:
-                scope.open_module(name, expansion)
-                pending += [scope.board.modules[(*scope.path, (name, key))] for key, _ in expansion.instances]
+def _fill(root: ModuleScope, dependencies: Dependencies) -> None:
+    """Evaluate everything after what it needs: asked for one by one, a long chain of values would be too deep."""
+    quiet = Diagnostics()
+    order, _ = dependencies.ordered(quiet)
+    for node in order:
+        for scope in root.board.instances(node.path):
+            match node:
+                case Node(sort=Sort.RESOURCE, name=Address() as address) if not address.is_data:
+                    scope.open_block(address.inside(scope.path), mode_of(scope.config.resources[address]))
+                case Node(sort=Sort.MODULE, name=str() as name):
+                    expansion = expand(scope.config.calls[name], scope, quiet)
+                    if expansion is not None:
+                        scope.open_module(name, expansion)
+                case Node(sort=Sort.LOCAL | Sort.VARIABLE | Sort.OUTPUT, name=str() as name):
+                    with suppress(EvaluationError):  # told when somebody asks for it
+                        scope.value((node.sort.value, name), None)
 
 
 def _attributes(record: Record) -> dict[str, Value]:

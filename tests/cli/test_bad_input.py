@@ -88,6 +88,18 @@ TOO_MUCH = {
         "Text too long",
         "line 29, column",
     ),
+    "lists that double": (
+        'locals {\n  a0 = ["x", "y"]\n'
+        + "".join(f"  a{n + 1} = [local.a{n}, local.a{n}]\n" for n in range(60))
+        + "}\n" + output("local.a60"),
+        "more than 16777216 parts",
+        "line 25, column 9",
+    ),
+    "lists in lists in lists": (
+        'locals {\n  a0 = "x"\n' + "".join(f"  a{n + 1} = [local.a{n}]\n" for n in range(3000)) + "}\n",
+        "nested too deeply",
+        "line 203, column 10",
+    ),
     "replacement": (
         output(f'replace("{"a" * 40_000}", "a", "{"b" * 40_000}")'), "1600000000 characters", "line 2, column 11",
     ),
@@ -143,3 +155,13 @@ def test_links_in_a_circle_are_told_or_passed_over(tmp_path: Path) -> None:
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     (tmp_path / "main.hcl").write_text(output('file("loop.txt")'))
     refused(run(tmp_path, "plan"), "loop.txt", "line 2, column 16")
+
+
+def test_a_long_chain_of_locals_is_read_by_the_console(tmp_path: Path) -> None:
+    """Each for the one before it, they would be deeper than the stack, and a mistake at the end be told by each."""
+    chain = "".join(f"  a{n + 1} = local.a{n}\n" for n in range(2000))
+    (tmp_path / "main.hcl").write_text(f'locals {{\n  a0 = "end"\n{chain}}}\n')
+    done = run(tmp_path, "console", typed="local.a2000\n")
+    assert (done.returncode, done.stdout) == (0, '"end"\n')
+    (tmp_path / "main.hcl").write_text(f"locals {{\n  a0 = 1 + null\n{chain}}}\n")
+    refused(run(tmp_path, "console", typed="local.a2000\n"), "is null, and a number is needed", "line 2, column 8")
