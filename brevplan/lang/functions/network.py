@@ -97,7 +97,8 @@ def _cidrsubnets(_: Environment, prefix: str, *newbits: Number) -> Value:
         length = network.length + bits
         if not 1 <= bits <= _MAX_STEP or length > network.bits:
             most = min(_MAX_STEP, network.bits - network.length)
-            raise FunctionError(f"the prefix {network} can be extended by 1 to {most} bits at once, not by {bits}", position)
+            reason = f"the prefix {network} can be extended by 1 to {most} bits at once, not by {bits}"
+            raise FunctionError(reason, position)
         size = 1 << (network.bits - length)
         start = -(-free // size) * size
         if start + size > network.end:
