@@ -18,7 +18,7 @@ from brevplan.diagnostics import DiagnosticsError
 from brevplan.lang.values import Tuple, reveal_deep, type_of
 from brevplan.operations.console import Session, open_session
 from brevplan.operations.planning import Request
-from brevplan.render.values import render_value
+from brevplan.render.text import render_value
 
 MOST_EXPRESSIONS = 60
 LONGEST_LINE = 40_000
@@ -58,7 +58,7 @@ class OurConsole:
         except DiagnosticsError as problem:
             first = problem.diagnostics[0]
             return Answer(None, reason=f"{first.summary}: {first.detail}")
-        printed = render_value(Tuple([value])).split("\n")[1:-1]
+        printed = render_value(Tuple([value]), typed=True).split("\n")[1:-1]
         type_ = plain_type(str(type_of(reveal_deep(value))))
         return Answer("\n".join(printed).removesuffix(","), type_, json=self._json(expression))
 

@@ -150,6 +150,8 @@ def test_fleet_opens_the_ports_of_each_pool(tmp_path: Path) -> None:
     reader = Reader("fleet", tmp_path)
     reader.run("apply", "-auto-approve")
     instance = 'module.pool["{}"].instance.machine[0]'
+    assert len(reader.run("state", "list", "module.pool").splitlines()) == 9
+    assert len(reader.run("state", "list", 'module.pool["research"]', "instance.gateway").splitlines()) == 4
     rules = {name: reader.run("state", "show", instance.format(name)) for name in ("batch", "research", "serving")}
     assert "tcp 8000 from 0.0.0.0/0" in rules["serving"]
     assert "tcp 8888 from 198.51.100.7/32, 203.0.113.0/24" in rules["research"]
