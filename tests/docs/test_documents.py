@@ -136,7 +136,7 @@ def test_document_does_what_it_says(name: str, tmp_path: Path, update_golden: bo
             folder.write(block.file, text)
         elif block.language == "hcl":
             check_alone(text, tmp_path / f"hcl-{block.start}")
-        elif block.language == "console" and "brevplan" in text and "make " not in text:
+        elif block.language == "console" and "brevplan" in text and "$ make " not in text:
             text = run_console(folder, text)
         result += document[position : block.start] + text
         position = block.end
