@@ -6,7 +6,7 @@ import click
 
 from brevplan.cli.terminal import Terminal
 from brevplan.engine.ports import Role
-from brevplan.operations.planning import Request, parse_addresses
+from brevplan.operations.planning import Request, parse_targets
 from brevplan.operations.project import KINDS
 from brevplan.operations.stored import choose, read
 from brevplan.render.text import render_state
@@ -26,9 +26,9 @@ def _request(terminal: Terminal) -> Request:
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS...]")
 @click.pass_obj
 def list_(terminal: Terminal, addresses: tuple[str, ...], no_color: bool) -> int:
-    """List the addresses in the state."""
+    """List the addresses in the state: all, or those of the blocks, instances and modules named."""
     stored = read(terminal.directory, _request(terminal))
-    wanted = parse_addresses(addresses, "state list")
+    wanted = parse_targets(addresses, "state list")
     for record in stored.records:
         if wanted and not any(item.covers(record.address) for item in wanted):
             continue

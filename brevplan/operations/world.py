@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import glob as globbing
 import hashlib
 import os
 import random
@@ -15,11 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.ports import World
+from brevplan.operations.file_patterns import matching_files
 from brevplan.providers import registry
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -92,9 +92,7 @@ class ProjectFiles:
         return place.is_file()
 
     def glob(self, directory: str, pattern: str) -> list[str]:
-        root = self._path(directory)
-        found = globbing.glob(pattern, root_dir=root, recursive=True)
-        return sorted(str(PurePosixPath(item)) for item in found if (root / item).is_file())
+        return matching_files(self._path(directory), pattern)
 
     def absolute(self, path: str) -> str:
         return os.path.normpath(self.directory.absolute() / path)

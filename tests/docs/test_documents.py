@@ -1,6 +1,6 @@
 """README and docs are executed: every command line is run, every HCL block is used.
 
-A block of HCL behind `<!-- file: NAME -->` is written to that file, any other is checked by `validate` together with a
+A block behind `<!-- file: NAME -->` is written to that file, any other of HCL is checked by `validate` together with a
 provider. In a console block each line behind `$ ` is run by a shell, and what follows it is compared with what comes
 out. `<!-- fresh -->` starts a new folder. With `--update-golden` the outputs are written anew.
 """
@@ -68,6 +68,10 @@ class Folder:
         path.mkdir(parents=True)
         (path / "key.pub").write_text(KEY)
 
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_text(text)
+
     def run(self, command: str) -> str:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("BREVPLAN_")},
@@ -128,11 +132,11 @@ def test_document_does_what_it_says(name: str, tmp_path: Path, update_golden: bo
             folders += 1
             folder = Folder(tmp_path / str(folders))
         text = block.text
-        if block.language == "hcl" and block.file:
-            (folder.path / block.file).write_text(text)
+        if block.file:
+            folder.write(block.file, text)
         elif block.language == "hcl":
             check_alone(text, tmp_path / f"hcl-{block.start}")
-        elif block.language == "console" and "brevplan" in text and "make " not in text:
+        elif block.language == "console" and "brevplan" in text and "$ make " not in text:
             text = run_console(folder, text)
         result += document[position : block.start] + text
         position = block.end

@@ -25,6 +25,9 @@ class Reader:
         shutil.copytree(EXAMPLES / name, self.folder, ignore=shutil.ignore_patterns("*.db*"))
 
     def run(self, *words: str, code: int = 0) -> str:
+        return self.done(*words, code=code).stdout
+
+    def done(self, *words: str, code: int) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BREVPLAN_")}
         done = subprocess.run(
             [sys.executable, "-m", "brevplan", *words],
@@ -37,7 +40,11 @@ class Reader:
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return done
+
+    def fails(self, *words: str) -> str:
+        """Run a command that must end with 1; give what it says about it."""
+        return self.done(*words, code=1).stderr
 
     def disarm(self) -> None:
         """Take the protection away that an example puts on its machines: by applying `false`, as its owner would."""
@@ -70,8 +77,8 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
     return Reader(request.param, tmp_path)
 
 
-def test_there_are_three() -> None:
-    assert NAMES == ["dev-boxes", "quickstart", "training-cluster"]
+def test_there_are_four() -> None:
+    assert NAMES == ["dev-boxes", "fleet", "quickstart", "training-cluster"]
 
 
 def test_example_is_formatted_and_valid(reader: Reader) -> None:
@@ -137,3 +144,44 @@ def test_training_cluster_grows_and_shrinks(tmp_path: Path) -> None:
     reader.run("apply", "-auto-approve", "-var", "workers=1")
     assert len(reader.machines()) == 4
     reader.run("plan", "-detailed-exitcode", "-var", "workers=1")
+
+
+def test_fleet_opens_the_ports_of_each_pool(tmp_path: Path) -> None:
+    reader = Reader("fleet", tmp_path)
+    reader.run("apply", "-auto-approve")
+    instance = 'module.pool["{}"].instance.machine[0]'
+    assert len(reader.run("state", "list", "module.pool").splitlines()) == 9
+    assert len(reader.run("state", "list", 'module.pool["research"]', "instance.gateway").splitlines()) == 4
+    rules = {name: reader.run("state", "show", instance.format(name)) for name in ("batch", "research", "serving")}
+    assert "tcp 8000 from 0.0.0.0/0" in rules["serving"]
+    assert "tcp 8888 from 198.51.100.7/32, 203.0.113.0/24" in rules["research"]
+    assert "8000" not in rules["batch"]
+
+
+def test_fleet_grows_by_one_pool_and_touches_no_other(tmp_path: Path) -> None:
+    reader = Reader("fleet", tmp_path)
+    reader.run("apply", "-auto-approve")
+    pools = reader.folder / "variables.hcl"
+    text = pools.read_text().replace("size     = 2", "size     = 3").replace("batch = {", "night = {")
+    pools.write_text(text.replace("gpu_8x_h100_sxm5", "gpu_1x_a10"))
+    plan = reader.run("plan", "-concise")
+    assert "Plan: 3 to add, 0 to change, 2 to destroy." in plan
+    assert 'module.pool["research"].instance.machine[2] will be created' in plan
+    assert 'module.pool["night"].instance.machine[0] will be created' in plan
+    assert 'module.pool["batch"].instance.machine[0] will be destroyed' in plan
+    assert "serving" not in plan.partition("Changes to Outputs:")[0]
+    reader.run("apply", "-auto-approve")
+    reader.run("plan", "-detailed-exitcode")
+    assert len(reader.machines()) == 8
+
+
+def test_fleet_tells_a_pool_that_is_too_large(tmp_path: Path) -> None:
+    reader = Reader("fleet", tmp_path)
+    told = reader.fails("plan", "-var", 'pools={ serving = { type = "gpu_1x_a10", size = 100 } }')
+    assert "A pool has 0 to 99 machines, and serving would have 100." in told
+    assert "modules/pool/variables.hcl line" in told
+
+
+def test_fleet_tells_a_range_that_is_none(tmp_path: Path) -> None:
+    told = Reader("fleet", tmp_path).fails("plan", "-var", 'office=["here"]')
+    assert "Each must be a range such as 203.0.113.0/24." in told

@@ -82,7 +82,7 @@ def _cidrsubnet(_: Environment, prefix: str, newbits: Number, netnum: Number) ->
     length = network.length + bits
     if bits < 0 or length > network.bits:
         left = network.bits - network.length
-        raise FunctionError(f"{network} can be extended by 0 to {left} bits, not by {bits}", 1)
+        raise FunctionError(f"the prefix {network} can be extended by 0 to {left} bits, not by {bits}", 1)
     if not 0 <= number < 1 << bits:
         raise FunctionError(f"{bits} more bits make {1 << bits} subnets; there is no number {number}", 2)
     return str(Prefix(network.start + (number << (network.bits - length)), length, network.bits))
@@ -97,7 +97,8 @@ def _cidrsubnets(_: Environment, prefix: str, *newbits: Number) -> Value:
         length = network.length + bits
         if not 1 <= bits <= _MAX_STEP or length > network.bits:
             most = min(_MAX_STEP, network.bits - network.length)
-            raise FunctionError(f"{network} can be extended by 1 to {most} bits at once, not by {bits}", position)
+            reason = f"the prefix {network} can be extended by 1 to {most} bits at once, not by {bits}"
+            raise FunctionError(reason, position)
         size = 1 << (network.bits - length)
         start = -(-free // size) * size
         if start + size > network.end:
