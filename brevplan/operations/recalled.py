@@ -51,6 +51,8 @@ def _fill(root: ModuleScope, dependencies: Dependencies) -> None:
                     expansion = expand(scope.config.calls[name], scope, quiet)
                     if expansion is not None:
                         scope.open_module(name, expansion)
+                case Node(path=()) if node.sort is Sort.VARIABLE:
+                    continue  # given from outside
                 case Node(sort=Sort.LOCAL | Sort.VARIABLE | Sort.OUTPUT, name=str() as name):
                     with suppress(EvaluationError):  # told when somebody asks for it
                         scope.value((node.sort.value, name), None)
