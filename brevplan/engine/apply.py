@@ -355,7 +355,7 @@ class Apply:
         return True
 
     def _cloud_id(self, step: Step) -> str:
-        entry = self.folded.scope.published.get(step.address.block)
+        entry = self.folded.scope.board.published.get(step.address.block)
         attributes = entry.instances.get(step.address.key) if entry is not None else None
         is_kept = step.verb not in (Verb.DESTROY, Verb.FORGET)
         value = attributes.get("id") if attributes is not None and is_kept else None
@@ -493,7 +493,7 @@ class Apply:
         self, kind: Kind, declaration: Declaration, context: InstanceScope, address: Address, change: Change
     ) -> dict[str, Value]:
         diagnostics = Diagnostics()
-        self.folded.scope.forget_unknown()
+        self.folded.scope.board.forget_unknown()
         desired = evaluate(declaration, kind.schema, context, address, diagnostics)
         if desired.has_mistakes:
             raise DiagnosticsError(diagnostics.items)
@@ -515,7 +515,7 @@ class Apply:
     def _publish(self, step: Step, actual: Mapping[str, Value]) -> None:
         address = step.address
         scope = self.folded.scope
-        entry = scope.published.get(address.block)
+        entry = scope.board.published.get(address.block)
         if entry is None:
             return
         shown = {name: value for name, value in actual.items() if not isinstance(value, Unknown)}
@@ -523,12 +523,12 @@ class Apply:
         for name, spec in kind.schema.attributes.items():
             if spec.stored:
                 shown.setdefault(name, None)
-        scope.publish(address.block, entry.mode, address.key, shown)
+        scope.board.publish(address.block, entry.mode, address.key, shown)
 
     def _check_after(self, step: Step) -> None:
         """Check the postconditions of what was made or changed; raise `DiagnosticsError` when one is false."""
         address = step.address
-        entry = self.folded.scope.published.get(address.block)
+        entry = self.folded.scope.board.published.get(address.block)
         shown = entry.instances.get(address.key) if entry is not None else None
         if step.verb in (Verb.DESTROY, Verb.FORGET) or shown is None:
             return
@@ -584,7 +584,7 @@ class Apply:
         """Evaluate the outputs over what is there now, and store them."""
         stored = dict(self.facts.prior_outputs)
         diagnostics = Diagnostics()
-        self.folded.scope.forget_unknown()
+        self.folded.scope.board.forget_unknown()
         for name, planned in self.folded.plan.outputs.items():
             if planned.action is Action.DELETE:
                 stored.pop(name, None)

@@ -77,10 +77,6 @@ class Bench:
         self._reaped: list[Orphan] = []
         self._told: set[tuple[str, str, str]] = set()
 
-    def failed_blocks(self) -> frozenset[Address]:
-        """Give the blocks that could not be evaluated."""
-        return frozenset(block for block, entry in self.scope.published.items() if entry.failed)
-
     def ability(self, alias: str) -> Ability | None:
         """Say what is known of a provider; None for kinds without one."""
         if not alias:
@@ -214,7 +210,7 @@ class Bench:
         """Give the orphans as they can be told before all is planned: no declared address awaits them."""
         if self._orphans is None:
             claims = [self._claims(address) for address in self._declared()]
-            self.scope.forget_unknown()  # it may have been too early to ask for these
+            self.scope.board.forget_unknown()  # it may have been too early to ask for these
             self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found))
             sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
             self._reaped = [orphan for orphan in self.facts.orphans(sole) if self.is_reaped(orphan.instance)]

@@ -44,5 +44,5 @@ def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> Non
 
 def _looks_in_vain(rule: Condition, scope: ModuleScope) -> bool:
     """Tell whether a condition is about a data source that could not be read."""
-    failed = {str(block.declared) for block, entry in scope.published.items() if entry.failed and block.is_data}
+    failed = {str(block.declared) for block in scope.board.failed_blocks() if block.is_data}
     return any(str(reference).startswith(tuple(failed)) for reference in rule.condition.references) if failed else False

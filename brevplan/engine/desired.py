@@ -70,7 +70,7 @@ def evaluate(
     attributes = dict(known.template) if known.template is not None else dict.fromkeys(schema.argument_order)
     pending = declaration.varying if known.template is not None else tuple(declaration.arguments)
     good = True
-    with scope.module.recording() as reads:
+    with scope.module.board.recording() as reads:
         for name in pending:
             spec = schema.attributes.get(name)
             if spec is not None and spec.configurable:
@@ -97,7 +97,7 @@ def _share(
     """Evaluate what does not vary. With a mistake in it nothing is shared: every instance tells of its own."""
     quiet = Diagnostics()
     template: dict[str, Value] = dict.fromkeys(schema.argument_order)
-    with scope.module.recording() as reads:
+    with scope.module.board.recording() as reads:
         for name in declaration.arguments:
             if name in declaration.varying:
                 continue

@@ -73,7 +73,7 @@ def _left(bench: Bench, kind: Kind, address: Address, record: Record | None, ali
 
 def propose_undeclared(bench: Bench) -> Iterator[Record]:
     """Plan the end of what is recorded and no longer declared; give the rows that only need forgetting."""
-    failed = bench.failed_blocks()
+    failed = bench.scope.board.failed_blocks()
     removals = Removals(bench.config)
     left = [item for item in bench.facts.records.items() if item[0] not in bench.changes]
     for address, record in sorted(left, key=lambda item: item[0]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from brevplan.diagnostics import Diagnostics
-from brevplan.engine.scope import Expansion, ModuleScope
+from brevplan.engine.board import Expansion
+from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError, Prepared
 from brevplan.lang.types import NUMBER, friendly

@@ -59,7 +59,7 @@ def evaluate_output(
     """Evaluate one output; None after reporting a mistake. A sensitive one comes back as a secret."""
     check_rules(block.preconditions, scope, "Precondition", f"output.{block.name}", diagnostics)
     try:
-        with scope.recording() as reads:
+        with scope.board.recording() as reads:
             value = marked_output(block, block.value.evaluate(scope))
             for reference in block.depends_on:
                 scope.await_reference(reference)

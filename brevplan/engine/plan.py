@@ -13,6 +13,7 @@ from decimal import Decimal
 from brevplan.diagnostics import Diagnostics, as_warning
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Bench, Inputs
+from brevplan.engine.board import Context, Expansion
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, Plan
 from brevplan.engine.checks import check_all
 from brevplan.engine.config import Config, Declaration
@@ -28,7 +29,7 @@ from brevplan.engine.outputs import plan_outputs
 from brevplan.engine.ports import Record
 from brevplan.engine.proposal import Subject, propose
 from brevplan.engine.provider_choice import ProviderChoice
-from brevplan.engine.scope import Context, Expansion, InstanceScope, ModuleScope, repetition_names
+from brevplan.engine.scope import InstanceScope, ModuleScope, repetition_names
 from brevplan.engine.sift import sift
 
 
@@ -71,7 +72,7 @@ class _Fold:
     def run(self) -> Folded | Needs:
         bench = self.bench
         bench.imports = read_imports(self.scope, self.diagnostics)
-        self.scope.forget_unknown()  # it was too early to ask for these
+        self.scope.board.forget_unknown()  # it was too early to ask for these
         check_removals(self.config, self.diagnostics)
         if not self.declarations():
             # the rest would only ask for more of the same: every account's catalogue is read at once
@@ -178,10 +179,10 @@ class _Fold:
     def fail(self, scope: ModuleScope, declaration: Declaration) -> None:
         block = declaration.address.inside(scope.path)
         if block.is_data:
-            scope.fail_block(block)
+            scope.board.fail_block(block)
         else:
             schema = self.bench.inputs.kinds[block.kind].schema
-            scope.fail_block(block, mode_of(declaration), schema.stored_names)
+            scope.board.fail_block(block, mode_of(declaration), schema.stored_names)
 
     # data sources
 
@@ -192,7 +193,7 @@ class _Fold:
         if expansion is None:
             self.fail(scope, declaration)
         else:
-            scope.open_block(block, expansion.mode)
+            scope.board.open_block(block, expansion.mode)
         for key, each in expansion.instances if expansion is not None else ():
             context = InstanceScope(scope, repetition_names(key, each))
             if not self.read_data(declaration, expansion, block.instance(key), context, alias, found):
@@ -218,7 +219,7 @@ class _Fold:
             text = str(problem) if not desired.secret_names else "Why is not shown, because an argument is sensitive."
             diagnostics.error("Data source cannot be read", text, declaration.span, address=str(address))
             return False
-        context.module.publish(address.block, expansion.mode, address.key, {**desired.attributes, **found})
+        context.module.board.publish(address.block, expansion.mode, address.key, {**desired.attributes, **found})
         return True
 
     # resources
@@ -230,7 +231,7 @@ class _Fold:
             self.fail(scope, declaration)
             return
         block = declaration.address.inside(scope.path)
-        scope.open_block(block, expansion.mode)
+        scope.board.open_block(block, expansion.mode)
         shared: Desired | None = None
         fixed = Shared()
         for key, each in expansion.instances:
@@ -248,7 +249,7 @@ class _Fold:
             self.bench.changes[address] = change
             after = change.after if change.after is not None else change.before
             if after is not None:
-                scope.publish(block, expansion.mode, key, after)
+                scope.board.publish(block, expansion.mode, key, after)
 
     def desired(
         self,
@@ -279,7 +280,7 @@ class _Fold:
     def check_moves_and_imports(self) -> None:
         still_declared(Moves(self.config, self.bench.inputs.kinds), self.contexts, self.diagnostics)
         for item in self.bench.imports.undeclared(self.bench.facts.records):
-            if not self.options.offline and item.address.block not in self.bench.failed_blocks():
+            if not self.options.offline and item.address.block not in self.scope.board.failed_blocks():
                 self.diagnostics.error(
                     "Import of something undeclared",
                     f"No {item.address} is declared to take {item.cloud_id} in.",

@@ -259,7 +259,7 @@ def _replacement_reason(bench: Bench, subject: Subject, outcome: Outcome, moved:
 def _is_triggered(bench: Bench, subject: Subject) -> bool:
     """Tell whether something that `replace_triggered_by` names changes in this plan."""
     for trigger in subject.declaration.lifecycle.replace_triggered_by:
-        with bench.scope.recording() as reads:
+        with bench.scope.board.recording() as reads:
             try:
                 trigger.evaluate(subject.scope)
             except EvaluationError as problem:

@@ -1,16 +1,15 @@
-"""What names mean: variables, locals, data and resources of the module, and `each`, `count` and `self` of an instance.
+"""What names mean: variables, locals, data, resources and modules, and `each`, `count` and `self` of an instance.
 
 Reading a resource records the edge: of one instance when its key is written, of the whole block when it is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from brevplan.diagnostics import Diagnostic, Diagnostics, Severity, Span, suggest
-from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, path_names, path_text
+from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, path_text
+from brevplan.engine.board import Board, Context, Expansion, Published, Slot
 from brevplan.engine.config import Config, ModuleCall, OutputBlock, VariableBlock
 from brevplan.engine.inputs import UnsuitableInput, accept
 from brevplan.lang.convert import ConversionError, convert
@@ -18,8 +17,6 @@ from brevplan.lang.gate import Environment
 from brevplan.lang.prepared import EvaluationError, Key, Reference, Step, fault
 from brevplan.lang.types import NUMBER
 from brevplan.lang.values import (
-    EMPTY_OBJECT,
-    EMPTY_TUPLE,
     EPHEMERAL,
     SENSITIVE,
     Object,
@@ -31,64 +28,6 @@ from brevplan.lang.values import (
     mark_whole,
     reveal,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """The keys of a block with `each.value` for each; `mode` is "single", "count" or "for_each"."""
-
-    mode: str
-    instances: tuple[tuple[InstanceKey, Value], ...]
-
-
-@dataclass(slots=True)
-class Published:
-    """The values of one block's instances, as others read them. `mode` is "single", "count" or "for_each"."""
-
-    mode: str
-    instances: dict[InstanceKey, Mapping[str, Value]] = field(default_factory=dict)
-    whole: Value = None
-    """All of them as one value; None until somebody asks, and again after a change."""
-    failed: bool = False
-    shape: Value = None
-    """With `failed`: what an instance looks like, so that a wrong attribute name is still found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """`project` and so on: the fixed facts that expressions may ask for."""
-
-    workspace: str
-    project: str
-    root: str = "."
-
-
-class Board:
-    """What all modules of one configuration share: published values, what was read, and the modules themselves."""
-
-    def __init__(self, environment: Environment, context: Context) -> None:
-        self.environment, self.context = environment, context
-        self.published: dict[Address, Published] = {}
-        self.modules: dict[ModulePath, ModuleScope] = {}
-        self._by_names: dict[tuple[str, ...], list[ModuleScope]] = {}
-        self.calls: dict[tuple[ModulePath, str], Expansion] = {}
-        """How often each call of each module instance is repeated. A call that failed is missing."""
-        self.reads: set[Address] = set()
-        """What was read since the last `recording` began."""
-        self.running: list[str] = []
-        """The values that are being evaluated, each for the one before it."""
-
-    def add(self, scope: ModuleScope) -> None:
-        self.modules[scope.path] = scope
-        self._by_names.setdefault(path_names(scope.path), []).append(scope)
-
-    def instances(self, names: tuple[str, ...]) -> list[ModuleScope]:
-        """Give the instances of a module by the names of the calls that lead to it."""
-        return self._by_names.get(names, [])
-
-
-Slot = tuple[str, str]
-"""A value that is evaluated once and kept: `("local", name)`, `("var", name)` or `("output", name)`."""
 
 
 class ModuleScope:
@@ -146,52 +85,6 @@ class ModuleScope:
         """The address of the module; empty for the root module."""
         return path_text(self.path)
 
-    def blocks_inside(self, name: str, key: InstanceKey) -> list[Address]:
-        """Give the blocks of a called module, in all its instances or in one, and of those that it calls."""
-        wanted = ModuleAddress((*self.path, (name, key)))
-        return [block for block in self.board.published if wanted.holds(block.module)]
-
-    # what is published
-
-    @contextmanager
-    def recording(self) -> Iterator[set[Address]]:
-        """Collect the addresses read inside of the block."""
-        board = self.board
-        outer, board.reads = board.reads, set()
-        try:
-            yield board.reads
-        finally:
-            outer |= board.reads
-            board.reads = outer
-
-    @property
-    def published(self) -> dict[Address, Published]:
-        return self.board.published
-
-    def publish(self, block: Address, mode: str, key: InstanceKey, attributes: Mapping[str, Value]) -> None:
-        """Make the value of an instance readable; a later value takes the place of an earlier one."""
-        entry = self.published.get(block)
-        if entry is None:
-            entry = self.published[block] = Published(mode)
-        entry.instances[key] = attributes
-        entry.whole = None
-
-    def open_block(self, block: Address, mode: str) -> None:
-        """Make an empty block readable, so that `[]` or `{}` is its value."""
-        self.published.setdefault(block, Published(mode))
-
-    def fail_block(self, block: Address, mode: str = "single", names: Collection[str] = ()) -> None:
-        """Remember that a block could not be evaluated: reading it gives unknowns instead of a second error."""
-        entry = self.published.setdefault(block, Published(mode))
-        entry.failed = True
-        entry.shape = Object({name: Unknown(because=f"{block}.{name}") for name in names}) if names else None
-
-    def forget_unknown(self) -> None:
-        """Let values of all modules that held an unknown be evaluated again: something has become known."""
-        for scope in self.board.modules.values():
-            scope._kept = {slot: found for slot, found in scope._kept.items() if not has_unknown(found[0])}
-            scope._faults.clear()
-
     # what names lead to
 
     def resolve(self, root: str, steps: tuple[Step, ...], span: Span) -> tuple[Value, int]:
@@ -245,15 +138,23 @@ class ModuleScope:
             raise fault("Cycle", f"These need each other: {members}.", span or self._place(slot), catchable=False)
         board.running.append(label)
         try:
-            with self.recording() as reads:
+            with board.recording() as reads:
                 value = evaluate()
         except EvaluationError as problem:
             self._faults[slot] = problem
+            board.unsettled.append((self, slot))
             raise
         finally:
             board.running.pop()
         self._kept[slot] = (value, frozenset(reads))
+        if has_unknown(value):
+            board.unsettled.append((self, slot))
         return value
+
+    def forget(self, slot: Slot) -> None:
+        """Evaluate a value anew when it is asked for the next time."""
+        self._kept.pop(slot, None)
+        self._faults.pop(slot, None)
 
     def _evaluator(self, slot: Slot) -> Callable[[], Value] | None:
         sort, name = slot
@@ -312,7 +213,8 @@ class ModuleScope:
         if reference.root == "module" and isinstance(name, str):
             key = reference.steps[1] if len(reference.steps) > 1 else None
             value = key.value if isinstance(key, Key) else None
-            self.board.reads.update(self.blocks_inside(name, value if isinstance(value, (int, str)) else None))
+            named = ModuleAddress((*self.path, (name, value if isinstance(value, (int, str)) else None)))
+            self.board.reads.update(self.board.blocks_inside(named))
             return
         try:
             self.resolve(reference.root, reference.steps, reference.span)
@@ -350,21 +252,21 @@ class ModuleScope:
         return Object({name: self.value(("output", name), None) for name in self.config.outputs})
 
     def _resource(self, block: Address, steps: tuple[Step, ...], span: Span, used: int) -> tuple[Value, int]:
-        entry = self.published.get(block)
+        entry = self.board.published.get(block)
         if entry is None or entry.failed:
             self.board.reads.add(block)
             return self._of_failed(entry, block, steps, used)
         if entry.mode == "single":
             self.board.reads.add(block)
-            return self._instance_value(entry, None), used
+            return entry.instance(None), used
         key = _instance_key(steps, entry.mode, block, span)
         if key is None:
             self.board.reads.add(block)
-            return self._whole(entry), used
+            return entry.whole(), used
         if key not in entry.instances:
             raise _no_such_instance(str(block), key, entry.mode, list(entry.instances), span)
         self.board.reads.add(block.instance(key))
-        return self._instance_value(entry, key), used + 1
+        return entry.instance(key), used + 1
 
     def _of_failed(
         self, entry: Published | None, block: Address, steps: tuple[Step, ...], used: int
@@ -373,36 +275,6 @@ class ModuleScope:
         if entry is None or entry.shape is None or (entry.mode != "single" and not keyed):
             return Unknown(because=str(block)), used + len(steps)
         return entry.shape, used + keyed
-
-    def _instance_value(self, entry: Published, key: InstanceKey) -> Value:
-        attributes = entry.instances.get(key)
-        if attributes is None:
-            return Unknown()
-        if not isinstance(attributes, _Frozen):
-            attributes = entry.instances[key] = _Frozen(attributes)
-        return attributes.value
-
-    def _whole(self, entry: Published) -> Value:
-        if entry.whole is None:
-            if entry.mode == "count":
-                indexes = sorted(key for key in entry.instances if isinstance(key, int))
-                entry.whole = Tuple(self._instance_value(entry, index) for index in indexes) if indexes else EMPTY_TUPLE
-            else:
-                names = [key for key in entry.instances if isinstance(key, str)]
-                entry.whole = (
-                    Object({name: self._instance_value(entry, name) for name in names}) if names else EMPTY_OBJECT
-                )
-        return entry.whole
-
-
-class _Frozen(dict[str, Value]):
-    """Attributes together with the one `Object` made of them."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, attributes: Mapping[str, Value]) -> None:
-        super().__init__(attributes)
-        self.value = Object(attributes)
 
 
 def marked_output(block: OutputBlock, value: Value) -> Value:

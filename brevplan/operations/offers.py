@@ -13,8 +13,9 @@ from brevplan.contract.gpu import GpuQuery
 from brevplan.contract.model import InstanceType
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure
 from brevplan.engine.accounts import Account
+from brevplan.engine.board import Context
 from brevplan.engine.config import Config
-from brevplan.engine.scope import Context, ModuleScope
+from brevplan.engine.scope import ModuleScope
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request, environment_of, gather_values
 from brevplan.operations.project import configuration_files, load_project

@@ -16,12 +16,13 @@ from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure, 
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, ModuleAddress, Target, parse_target
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
+from brevplan.engine.board import Context
 from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
 from brevplan.engine.ports import Intent, IntentState, Record, Role
 from brevplan.engine.refresh import blank_view, observe
-from brevplan.engine.scope import Context, ModuleScope
+from brevplan.engine.scope import ModuleScope
 from brevplan.engine.settle import bind_found
 from brevplan.lang.collector import collector_paused
 from brevplan.lang.gate import Environment
@@ -356,7 +357,7 @@ def _check_addresses(
 def _wholes(folded: Folded, known: Iterable[Target]) -> set[Target]:
     """Give what can be chosen as a whole: blocks, modules, and modules in all their instances."""
     addresses = [address for address in known if isinstance(address, Address)]
-    published = [block for block in folded.scope.published if not block.is_data]
+    published = [block for block in folded.scope.board.published if not block.is_data]
     paths = {address.module[:depth] for address in addresses for depth in range(1, len(address.module) + 1)}
     paths |= {path for path in folded.scope.board.modules if path}
     paths |= {(*path[:-1], (path[-1][0], None)) for path in paths}

@@ -33,7 +33,7 @@ def recalled_scope(
     for record in stored.records:
         block = project.config.declaration(record.address)
         if record.role is Role.CURRENT and block is not None:
-            scope.publish(record.address.block, mode_of(block), record.address.key, _attributes(record))
+            scope.board.publish(record.address.block, mode_of(block), record.address.key, _attributes(record))
     _fill(scope, Dependencies(project.config, KINDS))
     return scope
 
@@ -46,7 +46,7 @@ def _fill(root: ModuleScope, dependencies: Dependencies) -> None:
         for scope in root.board.instances(node.path):
             match node:
                 case Node(sort=Sort.RESOURCE, name=Address() as address) if not address.is_data:
-                    scope.open_block(address.inside(scope.path), mode_of(scope.config.resources[address]))
+                    scope.board.open_block(address.inside(scope.path), mode_of(scope.config.resources[address]))
                 case Node(sort=Sort.MODULE, name=str() as name):
                     expansion = expand(scope.config.calls[name], scope, quiet)
                     if expansion is not None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from brevplan.diagnostics import Diagnostic, Diagnostics, Source
 from brevplan.engine.address import Address
+from brevplan.engine.board import Context
 from brevplan.engine.change import Action, Change
 from brevplan.engine.config import Config
 from brevplan.engine.loading.tree import Folder, load
 from brevplan.engine.ports import Record, Role
-from brevplan.engine.scope import Context, ModuleScope
+from brevplan.engine.scope import ModuleScope
 from brevplan.lang import ast
 from brevplan.lang.gate import Environment
 from brevplan.lang.parser import parse
