@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from brevplan.contract.client import UpdateTags
-from brevplan.contract.errors import CloudError, NotFound
-from brevplan.contract.model import DEAD, CloudId, Instance, RefId
+from brevplan.contract.errors import CloudError
+from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError
 from brevplan.engine import machines
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
+from brevplan.engine.belonging import let_go, moved_rows, rename_machine
 from brevplan.engine.change import Action, Change, Counts, Mode, count
 from brevplan.engine.checks import check_all
 from brevplan.engine.committer import Committer
@@ -23,7 +23,7 @@ from brevplan.engine.config import Config, Declaration
 from brevplan.engine.desired import check_rules, evaluate, known_bool
 from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
 from brevplan.engine.graph import Step, StepGraph, Verb, build
-from brevplan.engine.identity import address_tag, cred_ref_id
+from brevplan.engine.identity import cred_ref_id
 from brevplan.engine.kind import Ability, Kind, MachineKind
 from brevplan.engine.machines import (
     CREATE_TIMEOUT,
@@ -47,7 +47,6 @@ from brevplan.engine.ports import (
     PutRecord,
     Record,
     Role,
-    SetRole,
     StateLost,
     World,
     Write,
@@ -189,31 +188,15 @@ class Apply:
         moved = [change for change in self.folded.plan.effective if change.moved_from is not None]
         if moved:
             # the machines first: a run that dies in between finds the same moves again
-            await asyncio.gather(*map(self._tell_machine, moved))
-            rows.append(MoveRecords(tuple(self._moved_rows(moved))))
+            await asyncio.gather(*map(self._rename, moved))
+            rows.append(MoveRecords(tuple(moved_rows(self.facts, moved))))
         if rows:
             await self.committer.commit(*rows)
 
-    async def _tell_machine(self, change: Change) -> None:
-        """Write the new address beside the mark of a machine, where the cloud lets us."""
-        account = self.accounts.get(change.alias)
-        if account is None or not change.cloud_id or not isinstance(account.client, UpdateTags):
-            return
-        tag = address_tag(self.facts.workspace, change.address)
-        try:
-            async with self.slot():
-                await account.patience.retried(
-                    partial(account.client.update_mark, CloudId(change.cloud_id), address=tag)
-                )
-        except CloudError as problem:
-            self.tell(Notice(f"{change.address}: the machine still bears the name {change.moved_from}: {problem}"))
-
-    def _moved_rows(self, moved: list[Change]) -> Iterator[tuple[str, Record]]:
-        """Give the rows to rewrite: those of the moves that are part of the plan, and those that only read them."""
-        kept_back = set(self.facts.moved) - {change.address for change in moved}
-        for key, record in self.facts.rewritten:
-            if record.role is not Role.CURRENT or record.address not in kept_back:
-                yield key, record
+    async def _rename(self, change: Change) -> None:
+        problem = await rename_machine(self.shop, change)
+        if problem:
+            self.tell(Notice(problem))
 
     async def _walk(self, graph: StepGraph) -> None:
         waits = dict(graph.waits)
@@ -335,7 +318,8 @@ class Apply:
         if step.verb is Verb.DESTROY:
             await self._destroy(step, kind)
         elif step.verb is Verb.FORGET:
-            await self._forget(step)
+            self._begin(step)
+            await let_go(self.shop, step)
         elif step.verb is Verb.MOVE:
             await self._move(step, kind)
         elif kind.needs_provider:
@@ -393,27 +377,6 @@ class Apply:
         declaration = self.config.declaration(step.address)
         timeout = declaration.timeouts.get("delete", DELETE_TIMEOUT) if declaration is not None else DELETE_TIMEOUT
         await machines.destroy(self.shop, step, lambda: self._begin(step), timeout)
-
-    async def _forget(self, step: Step) -> None:
-        """Let go of a machine, or of what lives in the state alone."""
-        self._begin(step)
-        change = step.change
-        account = self.accounts.get(change.alias)
-        gone: Write = DropRecord(change.record_key)
-        if account is not None and change.cloud_id:
-            if isinstance(account.client, UpdateTags):
-                await self._take_mark_off(account, change.cloud_id)
-            else:
-                gone = SetRole(change.record_key, Role.FORGOTTEN)
-        await self.committer.commit(self.shop.open_step(step), gone, self.shop.close_step(step))
-
-    async def _take_mark_off(self, account: Account, cloud_id: str) -> None:
-        assert isinstance(account.client, UpdateTags)
-        try:
-            async with self.slot():
-                await account.patience.retried(partial(account.client.update_mark, CloudId(cloud_id), address=None))
-        except NotFound:
-            return  # gone already, with its mark
 
     async def _move(self, step: Step, kind: Kind) -> None:
         """Note what else is new about a row that was moved at the start of the run."""
