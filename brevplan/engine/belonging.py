@@ -1,4 +1,4 @@
-"""Whose a machine is and what it is called, made known to the cloud and the state: moves, and machines that are let go."""
+"""Whose a machine is and what it is called, made known to cloud and state: moves, and machines that are let go."""
 
 from __future__ import annotations
 

@@ -111,6 +111,9 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
         connection = _open(path)
         try:
             _check(connection, path)
+            if not create and _is_blank(connection):
+                connection.close()  # somebody is making it right now
+                return None
             _prepare(connection)
             _migrate(connection, path)
         except BaseException:
@@ -154,6 +157,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
 
 
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return tables == 0
+
+
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == len(MIGRATIONS):
@@ -162,6 +170,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # another process may have done it while this one waited for its turn
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
         database = Database(connection)
         for migration in MIGRATIONS[version:]:
             migration(database)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,3 +246,24 @@ def test_a_writer_that_is_in_the_way_is_told_of_in_words(path: Path) -> None:
     blocker.close()
     store.transact([PutRecord(row(0))])
     store.close()
+
+
+def test_many_that_make_the_state_at_once_make_one(tmp_path: Path) -> None:
+    """The tables are made by whoever comes first; who only looks does not make any."""
+    for attempt in range(5):
+        path = tmp_path / f"{attempt}.db"
+        start = threading.Barrier(8)
+
+        def lineage(number: int, path: Path = path, start: threading.Barrier = start) -> str:
+            start.wait(30)
+            store = StateStore.open(path, create=number % 2 == 0)
+            if store is None:
+                return ""
+            try:
+                return store.meta().lineage
+            finally:
+                store.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(lineage, range(8)))
+        assert len(found - {""}) == 1
