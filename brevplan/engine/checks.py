@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from brevplan.diagnostics import Diagnostics, as_warning, warning
 from brevplan.engine.config import Condition
 from brevplan.engine.scope import ModuleScope
@@ -25,21 +27,21 @@ def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> Non
             return
         message = rule.message.evaluate(scope)
     except EvaluationError as problem:
-        diagnostics.add(as_warning(problem.diagnostic))
+        diagnostics.add(replace(as_warning(problem.diagnostic), address=scope.text))
         return
     except OperationError as problem:
-        diagnostics.add(warning(problem.summary, problem.message, rule.span))
+        diagnostics.add(warning(problem.summary, problem.message, rule.span, address=scope.text))
         return
     if isinstance(truth, Unknown):
         if _looks_in_vain(rule, scope):
             return  # told already
         text = "The condition cannot be judged yet: it will be when this plan is applied."
-        diagnostics.add(warning("Check block assertion known after apply", text, rule.span))
+        diagnostics.add(warning("Check block assertion known after apply", text, rule.span, address=scope.text))
         return
     text = message if isinstance(message, str) else "The condition is false."
     if isinstance(message, Secret):
         text = "The message is made of something sensitive, and is not shown."
-    diagnostics.add(warning("Check block assertion failed", text, rule.span))
+    diagnostics.add(warning("Check block assertion failed", text, rule.span, address=scope.text))
 
 
 def _looks_in_vain(rule: Condition, scope: ModuleScope) -> bool:

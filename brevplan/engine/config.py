@@ -186,9 +186,11 @@ class MovedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ImportBlock:
-    """`import { to = instance.a  id = "…" }`; `key` is the index of `to` where it is not written out."""
+    """`import { to = instance.a  id = "…" }`; `to` is the block, without the keys on the way to it and of its own."""
 
     to: Address
+    path_keys: tuple[Prepared | None, ...]
+    """The keys of the modules in `to`, None where there is none."""
     key: Prepared | None
     cloud_id: Prepared
     for_each: Prepared | None
@@ -196,7 +198,7 @@ class ImportBlock:
     span: Span
 
     def prepared(self) -> Iterator[Prepared]:
-        for single in (self.key, self.cloud_id, self.for_each):
+        for single in (*self.path_keys, self.key, self.cloud_id, self.for_each):
             if single is not None:
                 yield single
 

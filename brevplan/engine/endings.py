@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 from brevplan.contract.model import Instance
@@ -89,7 +90,8 @@ def propose_undeclared(bench: Bench) -> Iterator[Record]:
         if change.action is Action.NOOP and not change.blocked:
             yield record
         else:
-            bench.changes[address] = change
+            moved_from = bench.facts.moved.get(address) if bench.options.mode is Mode.NORMAL else None
+            bench.changes[address] = replace(change, moved_from=moved_from)
 
 
 def _is_certain(scope: ModuleScope, path: ModulePath) -> bool:

@@ -74,7 +74,10 @@ def _of_block(block: ImportBlock, scope: ModuleScope, diagnostics: Diagnostics) 
     for context in contexts:
         try:
             cloud_id = _known(block.cloud_id, context, "The id")
-            key = _known(block.key, context, "The index") if block.key is not None else None
+            key = _index(block.key, context)
+            path = tuple(
+                (name, _index(at, context)) for (name, _), at in zip(block.to.module, block.path_keys, strict=True)
+            )
         except EvaluationError as problem:
             diagnostics.add(problem.diagnostic)
             continue
@@ -86,10 +89,11 @@ def _of_block(block: ImportBlock, scope: ModuleScope, diagnostics: Diagnostics) 
             diagnostics.error("Invalid import", "The id is empty.", block.cloud_id.node.span)
             continue
         provider = block.provider.text if block.provider is not None else ""
-        yield Import(block.to.instance(_key(key)), text, provider, block.span)
+        yield Import(block.to.instance(key).inside(path), text, provider, block.span)
 
 
-def _key(value: Value) -> InstanceKey:
+def _index(prepared: Prepared | None, context: InstanceScope) -> InstanceKey:
+    value = _known(prepared, context, "The index") if prepared is not None else None
     return value if isinstance(value, (int, str)) else None
 
 
@@ -99,6 +103,8 @@ def _known(prepared: Prepared, context: InstanceScope, what: str) -> Value:
         raise ValueError(f"{what} is sensitive, and would be shown")
     if isinstance(value, Unknown):
         raise ValueError(f"{what} must be known while planning")
+    if value is None:
+        raise ValueError(f"{what} is null")
     try:
         to_string(value)
     except ConversionError as problem:

@@ -45,11 +45,13 @@ class Moves:
 
     def __init__(self, config: Config, kinds: Mapping[str, Kind]) -> None:
         self.config, self.kinds = config, kinds
-        self.written = [
+        written = (
             Move(path, item.source, item.target, item.span)
             for path, module in config.modules()
             for item in module.moved
-        ]
+        )
+        # what is said of one instance goes before what is said of all, in whatever order they are written
+        self.written = sorted(written, key=_width)
 
     def forward(self, address: Address) -> Address:
         """Give the address that something is to have from now on."""
@@ -62,6 +64,12 @@ class Moves:
             way.append(found)
         implied = self._implied(way[-1])
         return way if implied in way else [*way, implied]
+
+    def comes_back(self, move: Move) -> bool:
+        """Tell whether what moves by a statement comes to its old name again."""
+        assert isinstance(move.source, Address)
+        start = move.source.inside((*((name, None) for name in move.path), *move.source.module))
+        return any(start in self._ahead(address) for address in self._way(start)[1:])
 
     def former(self, address: Address) -> list[Address]:
         """Give the addresses that something may have had before, the nearest first."""
@@ -92,13 +100,12 @@ class Moves:
         ways = {record.address: self._way(record.address) for record in current}
         taken = {address for address, way in ways.items() if len(way) == 1}
         moved: dict[Address, Address] = {}
-        # of two that would get the same name, the one that was called so last comes first
-        for old in sorted(ways.keys() - taken, key=lambda address: (len(ways[address]), address)):
+        for old in sorted(ways.keys() - taken, key=lambda address: self._rank(ways[address])):
             new = ways[old][-1]
             if new in taken:
                 diagnostics.warning(
                     "Move is not possible",
-                    f"{old} would become {new}, and there is something of that name: it stays what it is.",
+                    f"{old} would become {new}, and there is something of that name: it keeps its own.",
                     self._span(old),
                 )
                 continue
@@ -137,6 +144,11 @@ class Moves:
         move = self.source_of(address)
         return move.span if move is not None else None
 
+    def _rank(self, way: list[Address]) -> tuple[bool, int, Address]:
+        """Say who comes first of two that would get the same name: who was told to, and who has the shorter way."""
+        is_told = self.source_of(way[0]) is not None
+        return not is_told, len(way), way[0]
+
     def _ahead(self, address: Address) -> Iterator[Address]:
         for move in self.written:
             found = _step(move, move.source, move.target, address)
@@ -165,6 +177,34 @@ class Moves:
         if key == address.key and tuple(path) == address.module:
             return address
         return Address(address.kind, address.name, key, address.is_data, tuple(path))
+
+
+def _width(move: Move) -> tuple[bool, int, int, bool]:
+    """Say how much a statement is about: the less, the earlier it counts."""
+    source = move.source
+    keys = sum(key is not None for _, key in source.module)
+    own = isinstance(source, Address) and source.key is not None
+    return isinstance(source, ModuleAddress), -len(move.path) - len(source.module), -keys, not own
+
+
+def check_moves(moves: Moves, diagnostics: Diagnostics) -> None:
+    """Report statements that contradict each other."""
+    for name, ends in (("from", [m.source for m in moves.written]), ("to", [m.target for m in moves.written])):
+        first: dict[tuple[tuple[str, ...], Target], Move] = {}
+        for move, end in zip(moves.written, ends, strict=True):
+            other = first.setdefault((move.path, end), move)
+            if other is not move:
+                what = "can go to one place only" if name == "from" else "can take one name only"
+                where, place = (move, other.span) if str(move.span) > str(other.span) else (other, move.span)
+                diagnostics.error(
+                    "Ambiguous move", f'"{name} = {end}" stands at {place} too: each thing {what}.', where.span
+                )
+    for move in moves.written:
+        if isinstance(move.source, Address) and moves.comes_back(move):
+            diagnostics.error(
+                "Moves in a circle", f"{move.source} becomes {move.target}, and is called {move.source} in the end.",
+                move.span, hint="Give one of them a name that nothing had.",
+            )  # fmt: skip
 
 
 class Removals:

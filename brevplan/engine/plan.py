@@ -23,7 +23,7 @@ from brevplan.engine.endings import propose_leftovers, propose_undeclared
 from brevplan.engine.expand import expand, mode_of
 from brevplan.engine.imports import read_imports
 from brevplan.engine.kind import Kind, NeedsCatalogue
-from brevplan.engine.moves import Moves, check_removals, still_declared
+from brevplan.engine.moves import Moves, check_moves, check_removals, still_declared
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.outputs import plan_outputs
 from brevplan.engine.ports import Record
@@ -278,7 +278,9 @@ class _Fold:
     # what is left
 
     def check_moves_and_imports(self) -> None:
-        still_declared(Moves(self.config, self.bench.inputs.kinds), self.contexts, self.diagnostics)
+        moves = Moves(self.config, self.bench.inputs.kinds)
+        check_moves(moves, self.diagnostics)
+        still_declared(moves, self.contexts, self.diagnostics)
         for item in self.bench.imports.undeclared(self.bench.facts.records):
             if not self.options.offline and item.address.block not in self.scope.board.failed_blocks():
                 self.diagnostics.error(

@@ -225,7 +225,7 @@ class PlanFile:
         taint = Taint(frozenset(self.content.tainted))
         again = _cut_source(now, body, taint, self.content.salt)
         if again.text != text.text:
-            raise stale(f"{text.name} is another text than when the plan was made")
+            raise stale(f"the file {text.name} is another text than when the plan was made")
         if again.digest != text.digest:
             raise stale(f"a sensitive value in {text.name} is another one than when the plan was made")
         return now
@@ -237,9 +237,11 @@ class PlanFile:
             try:
                 files.read_bytes(name)
             except OSError as problem:
-                raise stale(f"{name} was read for the plan, and cannot be read now ({problem.strerror})") from None
+                raise stale(
+                    f"the file {name} was read for the plan, and cannot be read now ({problem.strerror})"
+                ) from None
             if scrypt(files.digests[name], self.content.salt) != digest:
-                raise stale(f"{name} is another file than when the plan was made")
+                raise stale(f"the file {name} is another one than when the plan was made")
         values = {name: decode_value(data) for name, data in self.content.values.items()}
         moment = datetime.fromisoformat(self.content.created_at.replace("Z", "+00:00"))
         return Fixed(values, moment, frozenset(self.content.secrets))

@@ -236,6 +236,7 @@ class _Folders:
             self.given.setdefault(posixpath.dirname(source.name), []).append(source)
         self.sources: list[Source] = []
         self.bodies: list[ast.Body] = []
+        self.parsed: dict[str, Folder] = {}
 
     def root(self) -> Folder:
         """Parse the root module; raise `DiagnosticsError` when a file of it cannot be read at all."""
@@ -251,11 +252,14 @@ class _Folders:
         return Folder(os.path.realpath(self.directory), found)
 
     def read(self, path: str) -> Folder:
-        """Parse the files of a module's folder; raise `ValueError` when there are none."""
-        sources = self.given.get(path)
-        if sources is None:
-            sources = self.on_disk(path)
-        return Folder(os.path.realpath(self.directory / path), [self.parse(source) for source in sources])
+        """Parse the files of a module's folder, once; raise `ValueError` when there are none."""
+        if path not in self.parsed:
+            sources = self.given.get(path)
+            if sources is None:
+                sources = self.on_disk(path)
+            bodies = [self.parse(source) for source in sources]
+            self.parsed[path] = Folder(os.path.realpath(self.directory / path), bodies)
+        return self.parsed[path]
 
     def on_disk(self, path: str) -> list[Source]:
         try:

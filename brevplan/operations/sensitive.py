@@ -20,7 +20,24 @@ _SHORTEST: Final = 4
 
 
 Name = tuple[str, str, str]
-"""A folder as `path.module` gives it, what is named there ("local", "var", "output", "input"), and its name."""
+"""A folder as `path.module` gives it, what is named there (local, var, output, input, for_each), and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A block with `for_each`, by its type and labels."""
+
+    name: str
+    for_each: ast.Node
+
+
+def _repeated(block: ast.Block) -> Repeated | None:
+    attribute = block.body.attributes.get("for_each")
+    return Repeated(_full_name(block), attribute.value) if attribute is not None else None
+
+
+def _full_name(block: ast.Block) -> str:
+    return ".".join([block.type, *(label.text for label in block.labels)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +59,35 @@ class _Trace:
     def __init__(self, config: Config) -> None:
         self.folders = {module.directory: module for _, module in config.modules()}
         self.found: set[Name] = set()
-        self.pending: list[tuple[str, ast.Node]] = []
+        self.pending: list[tuple[str, ast.Node, Repeated | None]] = []
+        """A folder, something sensitive there, and the block around it if that is repeated over values."""
 
     def run(self, bodies: Sequence[ast.Body]) -> Taint:
         for folder, module in self.folders.items():
-            for name, block in module.variables.items():
-                if block.sensitive or block.ephemeral:
+            for name, variable in module.variables.items():
+                if variable.sensitive or variable.ephemeral:
                     self.add(folder, "var", name)
         for body in bodies:
             folder = folder_of(body)
-            self.pending.extend((folder, node) for block in body.blocks for node in _sinks(block))
+            for block in body.blocks:
+                self.pending.extend((folder, node, _repeated(block)) for node in _sinks(block))
         while self.pending:
-            folder, node = self.pending.pop()
+            folder, node, around = self.pending.pop()
             for root, name, behind in _names(node):
                 if root == "module":
                     self.outputs(folder, name, behind)
+                elif root == "each" and around is not None:
+                    self.over(folder, around)
                 else:
                     self.add(folder, root, name)
         return Taint(frozenset(self.found))
+
+    def over(self, folder: str, around: Repeated) -> None:
+        """What `each` stands for is made of what the block is repeated over."""
+        name = (folder, "for_each", around.name)
+        if name not in self.found:
+            self.found.add(name)
+            self.pending.append((folder, around.for_each, None))
 
     def add(self, folder: str, sort: str, name: str) -> None:
         """Note a local, a variable or an output, and go on with what it is made of."""
@@ -68,9 +96,9 @@ class _Trace:
             return
         self.found.add((folder, sort, name))
         if sort == "local":
-            self.pending.append((folder, module.locals[name].node))
+            self.pending.append((folder, module.locals[name].node, None))
         elif sort == "output":
-            self.pending.append((folder, module.outputs[name].value.node))
+            self.pending.append((folder, module.outputs[name].value.node, None))
         else:
             self.inputs(folder, name)
 
@@ -78,10 +106,12 @@ class _Trace:
         """A variable of a called module is made of what the calls say."""
         for outer, module in self.folders.items():
             for call, child in module.children.items():
-                given = module.calls[call].inputs.get(name) if child.directory == folder else None
+                block = module.calls[call]
+                given = block.inputs.get(name) if child.directory == folder else None
                 if given is not None:
+                    around = Repeated(f"module.{call}", block.for_each.node) if block.for_each is not None else None
                     self.found.add((outer, "input", f"{call}.{name}"))
-                    self.pending.append((outer, given.node))
+                    self.pending.append((outer, given.node, around))
 
     def outputs(self, folder: str, call: str, name: str) -> None:
         module = self.folders.get(folder)
@@ -123,6 +153,8 @@ def _nodes(body: ast.Body, taint: Taint) -> Iterator[ast.Node]:
 def _named(block: ast.Block, argument: str, folder: str) -> Name:
     """Say what an argument of a block gives a value to."""
     match block.type, argument:
+        case _, "for_each":
+            return folder, "for_each", _full_name(block)
         case "locals", name:
             return folder, "local", name
         case "variable", "default":
@@ -168,7 +200,11 @@ def _sinks(block: ast.Block) -> Iterator[ast.Node]:
         else:
             yield from _wrapped(attribute.value)
     for inner in block.body.blocks:
-        yield from _sinks(inner)
+        if names and block.type == "variable":
+            # what a secret is compared with tells of it
+            yield from (attribute.value for attribute in inner.body.attributes.values())
+        else:
+            yield from _sinks(inner)
 
 
 def _wrapped(node: ast.Node) -> Iterator[ast.Node]:
@@ -188,7 +224,7 @@ def _sensitive_names(block: ast.Block) -> set[str]:
         return {name for name, spec in KINDS[label].schema.attributes.items() if spec.sensitive}
     marks = ("sensitive", "ephemeral")
     if block.type in ("variable", "output") and any(_is_true(block.body.attributes.get(name)) for name in marks):
-        return {"default", "value"}
+        return {"default", "value", "type"}
     return set()
 
 
@@ -209,7 +245,7 @@ def _names(node: ast.Node) -> Iterator[tuple[str, str, str]]:
         else:
             yield from _names(base.key)
         base = base.object
-    if isinstance(base, ast.Variable) and names and base.name in ("local", "var", "module"):
+    if isinstance(base, ast.Variable) and names and base.name in ("local", "var", "module", "each"):
         yield base.name, names[-1], names[-2] if len(names) > 1 else ""
     for child in ast.children(base):
         yield from _names(child)

@@ -101,7 +101,7 @@ def test_a_file_that_was_read_must_be_the_same(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(1, body='user_data = file("boot.sh")'))
     path = written(lab)
     (tmp_path / "boot.sh").write_text("#!/bin/bash\n")
-    assert "Boot.sh is another file" in refused(lab, path)[0]
+    assert "file boot.sh is another one" in refused(lab, path)[0]
     (tmp_path / "boot.sh").unlink()
     assert "cannot be read now" in refused(lab, path)[0]
     (tmp_path / "boot.sh").write_text("#!/bin/sh\n")

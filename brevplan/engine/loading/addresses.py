@@ -24,12 +24,18 @@ def read_target(node: ast.Expression) -> Target:
     return address if index is None else address.instance(_literal_key(index))
 
 
-def read_instance(node: ast.Expression) -> tuple[Address, ast.Expression | None]:
-    """Read the address of a resource and the expression of its index, if it has one; raise `NoAddress`."""
-    path, parts = _module_path(_parts(node))
+def read_instance(
+    node: ast.Expression,
+) -> tuple[Address, tuple[ast.Expression | None, ...], ast.Expression | None]:
+    """Read the address of a block, with the expressions of the keys on the way to it and of its own.
+
+    Raises `NoAddress`.
+    """
+    calls, parts = _calls(_parts(node))
     if not parts:
         raise NoAddress("a resource is needed, not a module")
-    return _resource(parts, path)
+    address, index = _resource(parts, tuple((name, None) for name, _ in calls))
+    return address, tuple(key for _, key in calls), index
 
 
 def _parts(node: ast.Expression) -> list[Part]:
@@ -43,14 +49,21 @@ def _parts(node: ast.Expression) -> list[Part]:
 
 
 def _module_path(parts: list[Part]) -> tuple[ModulePath, list[Part]]:
-    path: list[tuple[str, InstanceKey]] = []
+    calls, rest = _calls(parts)
+    return tuple((name, _literal_key(key) if key is not None else None) for name, key in calls), rest
+
+
+def _calls(parts: list[Part]) -> tuple[list[tuple[str, ast.Expression | None]], list[Part]]:
+    """Take the module calls off the beginning, each with the expression of its key."""
+    found: list[tuple[str, ast.Expression | None]] = []
     while parts and parts[0] == "module":
-        if len(parts) < 2 or not isinstance(parts[1], str):
+        name = parts[1] if len(parts) > 1 else None
+        if not isinstance(name, str):
             raise NoAddress('the name of a module call must follow "module"')
-        has_key = len(parts) > 2 and not isinstance(parts[2], str)
-        path.append((parts[1], _literal_key(parts[2]) if has_key else None))
-        parts = parts[3 if has_key else 2 :]
-    return tuple(path), parts
+        key = parts[2] if len(parts) > 2 else None
+        found.append((name, key if not isinstance(key, str) else None))
+        parts = parts[2 if key is None or isinstance(key, str) else 3 :]
+    return found, parts
 
 
 def _resource(parts: list[Part], path: ModulePath) -> tuple[Address, ast.Expression | None]:
@@ -70,7 +83,7 @@ def _names(parts: list[Part]) -> Iterator[str]:
         yield part
 
 
-def _literal_key(part: Part) -> InstanceKey:
+def _literal_key(part: ast.Expression) -> InstanceKey:
     match part:
         case ast.Literal(value=int() as number) if not isinstance(number, bool) and number >= 0:
             return number

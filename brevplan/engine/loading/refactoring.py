@@ -43,13 +43,15 @@ def load_import(pieces: Pieces, config: Config, block: ast.Block) -> None:
         return
     node = body.attributes["to"].value
     try:
-        address, index = read_instance(node)
+        address, path_keys, index = read_instance(node)
     except NoAddress as problem:
         pieces.diagnostics.error("Not an address", f"{problem}.", node.span, hint="For example: to = instance.web[0]")
         return
     provider = pieces.provider_ref(body.attributes["provider"].value) if "provider" in body.attributes else None
-    key = pieces.prepare(index) if index is not None else None
-    config.imports.append(ImportBlock(address, key, cloud_id, for_each, provider, block.header_span))
+    keys = [pieces.prepare(key) if key is not None else None for key in (*path_keys, index)]
+    config.imports.append(
+        ImportBlock(address, tuple(keys[:-1]), keys[-1], cloud_id, for_each, provider, block.header_span)
+    )
 
 
 def load_removed(pieces: Pieces, config: Config, block: ast.Block) -> None:
