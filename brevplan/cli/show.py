@@ -97,7 +97,9 @@ def output(
 
 def _all(terminal: Terminal, outputs: dict[str, Any], as_json: bool) -> int:
     if as_json:
-        terminal.json_line({name: output_data(item.value, sensitive=item.sensitive) for name, item in outputs.items()})
+        terminal.json_line(
+            {name: output_data(item.value, sensitive=item.sensitive, type_=item.type) for name, item in outputs.items()}
+        )
     elif outputs:
         terminal.lines(render_outputs({name: item.value for name, item in outputs.items()}))
     return 0

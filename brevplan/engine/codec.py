@@ -13,6 +13,19 @@ import msgspec
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, OutputChange, Plan, Power, Reason
 from brevplan.engine.secrets import is_sealed, seal
+from brevplan.lang.types import (
+    ANY,
+    BOOL,
+    NUMBER,
+    STRING,
+    ListType,
+    MapType,
+    ObjectType,
+    Primitive,
+    SetType,
+    TupleType,
+    Type,
+)
 from brevplan.lang.values import List, Map, Object, Secret, Set, Tuple, Unknown, Value, has_unknown
 
 _DETERMINISTIC = msgspec.json.Encoder(order="deterministic")
@@ -24,7 +37,7 @@ def encode_value(value: Value) -> Any:
         case Fraction():
             return {"$": "number", "value": f"{value.numerator}/{value.denominator}"}
         case float():
-            return {"$": "number", "value": "inf" if value > 0 else "-inf"}
+            return {"$": "number", "value": "inf" if value > 0 else "-inf"} if value else 0
         case Unknown():
             return {"$": "unknown", "because": value.because}
         case Secret():
@@ -67,6 +80,42 @@ def decode_value(data: Any) -> Value:
         case "object":
             return Object({name: decode_value(item) for name, item in data["items"].items()})
     raise ValueError(f"no such value: {data['$']}")
+
+
+def encode_type(type_: Type) -> Any:
+    """Give a type as Terraform's JSON has it: `"string"`, `["list", "string"]`."""
+    match type_:
+        case Primitive():
+            return type_.name
+        case ListType():
+            return ["list", encode_type(type_.element)]
+        case SetType():
+            return ["set", encode_type(type_.element)]
+        case MapType():
+            return ["map", encode_type(type_.element)]
+        case TupleType():
+            return ["tuple", [encode_type(element) for element in type_.elements]]
+        case ObjectType():
+            return ["object", {name: encode_type(inner) for name, inner in sorted(type_.attributes.items())}]
+    return "dynamic"
+
+
+def decode_type(data: Any) -> Type:
+    """Read what `encode_type` wrote; anything else stands for any type."""
+    match data:
+        case "string" | "number" | "bool":
+            return {"string": STRING, "number": NUMBER, "bool": BOOL}[data]
+        case ["list", element]:
+            return ListType(decode_type(element))
+        case ["set", element]:
+            return SetType(decode_type(element))
+        case ["map", element]:
+            return MapType(decode_type(element))
+        case ["tuple", list() as elements]:
+            return TupleType(tuple(map(decode_type, elements)))
+        case ["object", dict() as attributes]:
+            return ObjectType({str(name): decode_type(inner) for name, inner in attributes.items()})
+    return ANY
 
 
 def _fraction(text: str) -> Value:

@@ -8,14 +8,15 @@ from typing import Any
 from brevplan.diagnostics import Diagnostics
 from brevplan.engine.address import Address
 from brevplan.engine.change import Action, Change, Mode, OutputChange
+from brevplan.engine.codec import decode_type, encode_type
 from brevplan.engine.config import Config, OutputBlock
 from brevplan.engine.desired import check_rules
 from brevplan.engine.observed import Facts
 from brevplan.engine.scope import ModuleScope, marked_output
 from brevplan.engine.secrets import seal, unchanged, unseal
 from brevplan.lang.prepared import EvaluationError
-from brevplan.lang.types import ANY
-from brevplan.lang.values import Secret, Value, has_secret
+from brevplan.lang.types import ANY, Type
+from brevplan.lang.values import Secret, Value, has_secret, reveal_deep, type_of
 
 
 def plan_outputs(
@@ -83,12 +84,17 @@ def stored_value(stored: Any) -> Value:
         return None
     if stored.get("sensitive"):
         return unseal(stored.get("value"), ANY) if stored.get("value") is not None else Secret(None)
-    return unseal(stored.get("value"), ANY)
+    return unseal(stored.get("value"), stored_type(stored))
+
+
+def stored_type(stored: Any) -> Type:
+    """Give the type that an output had when it was stored."""
+    return decode_type(stored.get("type")) if isinstance(stored, Mapping) else ANY
 
 
 def store_output(value: Value, salt: str, *, sensitive: bool) -> dict[str, Any]:
     """Give the stored form of an output's final value."""
-    return {"value": seal(value, salt), "sensitive": sensitive}
+    return {"value": seal(value, salt), "type": encode_type(type_of(reveal_deep(value))), "sensitive": sensitive}
 
 
 def _same_output(after: Value, before: Value, stored: object, salt: str) -> bool:

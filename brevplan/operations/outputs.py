@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, failure
-from brevplan.engine.outputs import evaluate_output, stored_value
+from brevplan.engine.outputs import evaluate_output, stored_type, stored_value
 from brevplan.lang.convert import ConversionError, to_string
+from brevplan.lang.types import Type
 from brevplan.lang.values import Secret, Unknown, Value, has_unknown, reveal_deep, to_python
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request
@@ -24,6 +25,7 @@ class StoredOutput:
 
     value: Value
     sensitive: bool
+    type: Type
 
     def plain(self, value: Value) -> Any:
         return to_python(reveal_deep(value))
@@ -43,7 +45,9 @@ class StoredOutput:
 
 def stored_outputs(stored: Stored) -> dict[str, StoredOutput]:
     return {
-        name: StoredOutput(stored_value(data), bool(isinstance(data, Mapping) and data.get("sensitive")))
+        name: StoredOutput(
+            stored_value(data), bool(isinstance(data, Mapping) and data.get("sensitive")), stored_type(data)
+        )
         for name, data in sorted(stored.outputs.items())
     }
 

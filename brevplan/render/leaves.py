@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from brevplan.engine.codec import encode_type
 from brevplan.engine.kind import AttributeSpec, Schema
-from brevplan.lang.types import ListType, MapType, ObjectType, Primitive, SetType, TupleType, Type
+from brevplan.lang.types import ANY, Type
 from brevplan.lang.values import Mapping_, Secret, Sequence_, Unknown, Value, has_secret, has_unknown, type_of
 
 
@@ -79,29 +80,14 @@ def mark_sensitive(attributes: Mapping[str, Value], specs: Mapping[str, Attribut
     return {**attributes, **{name: Secret(attributes[name]) for name in names}} if names else attributes
 
 
-def type_data(type_: Type) -> Any:
-    """Give a type as Terraform's JSON has it: `"string"`, `["list", "string"]`."""
-    match type_:
-        case Primitive():
-            return type_.name
-        case ListType():
-            return ["list", type_data(type_.element)]
-        case SetType():
-            return ["set", type_data(type_.element)]
-        case MapType():
-            return ["map", type_data(type_.element)]
-        case TupleType():
-            return ["tuple", [type_data(element) for element in type_.elements]]
-        case ObjectType():
-            return ["object", {name: type_data(inner) for name, inner in sorted(type_.attributes.items())}]
-    return "dynamic"
+def output_data(value: Value, *, sensitive: bool = False, type_: Type = ANY) -> dict[str, Any]:
+    """Give one output as `output -json` has it; the value of a secret is left out.
 
-
-def output_data(value: Value, *, sensitive: bool = False) -> dict[str, Any]:
-    """Give one output as `output -json` has it; the value of a secret is left out."""
+    `type_` is what the output was when it was stored, where that is known.
+    """
     inner = value.value if isinstance(value, Secret) else value
     hidden = sensitive or has_secret(value)
-    data: dict[str, Any] = {"sensitive": hidden, "type": type_data(type_of(inner))}
+    data: dict[str, Any] = {"sensitive": hidden, "type": encode_type(type_of(inner) if type_ is ANY else type_)}
     if not hidden and not isinstance(value, Unknown):
         data["value"] = shown_data(value)
     return data

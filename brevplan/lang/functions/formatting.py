@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from brevplan.lang.convert import ConversionError, convert, to_string
 from brevplan.lang.gate import Environment, Function, FunctionError, Parameter
-from brevplan.lang.numbers import format_number
+from brevplan.lang.numbers import NEGATIVE_ZERO, format_number
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType
 from brevplan.lang.values import List, Number, Sequence_, Unknown, Value, first_unknown
 
@@ -151,6 +151,8 @@ def _show(verb: Verb, value: Value) -> str:
 def _show_default(verb: Verb, value: Value) -> str:
     if isinstance(value, str) and "#" not in verb.flags:
         return _pad(verb, value)
+    if value.__class__ is float and not value:
+        return _pad(verb, format_number(NEGATIVE_ZERO))
     if isinstance(value, (int, Fraction, float)) and not isinstance(value, bool) and "#" not in verb.flags:
         return _pad(verb, _sign(value) + _general(_size(value), None))
     return _pad(verb, to_json(value))

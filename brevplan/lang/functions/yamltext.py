@@ -155,7 +155,7 @@ def _plain(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return ".inf" if value > 0 else "-.inf"
+        return (".inf" if value > 0 else "-.inf") if value else "-0"
     return format_number(value)  # type: ignore[arg-type]  # a number is all that is left
 
 
