@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,36 +30,37 @@ def at_a_terminal(folder: Path, typed: Sequence[str]) -> tuple[str, int]:
     )  # fmt: skip
     os.close(theirs)
     try:
-        shown = ""
+        shown = _read_up_to_prompt(ours)
         for line in typed:
-            shown += _read_up_to_prompt(ours)
             if line == CTRL_C:
-                _interrupt(process, ours)
+                shown += _interrupt(process, ours)
             else:
                 os.write(ours, line.encode())
-        return shown + _read_up_to_prompt(ours), process.wait(timeout=LIMIT)
+                shown += _read_up_to_prompt(ours)
+        return shown, process.wait(timeout=LIMIT)
     finally:
         os.close(ours)
         process.kill()
         process.wait()
 
 
-def _interrupt(process: subprocess.Popen[bytes], terminal: int) -> None:
-    """Do what a terminal does for the session that it belongs to, again until it is heard.
+def _interrupt(process: subprocess.Popen[bytes], terminal: int) -> str:
+    """Do what a terminal does for the session that it belongs to, again until there is a new prompt.
 
     A signal that comes between the prompt and the wait for a key is noticed with the next key only.
     """
     for _ in range(int(LIMIT)):
         process.send_signal(signal.SIGINT)
-        if select.select([terminal], [], [], 1.0)[0]:
-            return
+        with suppress(TimeoutError):
+            return _read_up_to_prompt(terminal, 2.0)
+    raise TimeoutError
 
 
-def _read_up_to_prompt(terminal: int) -> str:
+def _read_up_to_prompt(terminal: int, seconds: float = LIMIT) -> str:
     """Read until the cursor stands behind a prompt, or the last one to hold the terminal has closed it."""
     text = ""
     while not re.search(r"(^|\n)[>:] $", text):
-        if not select.select([terminal], [], [], LIMIT)[0]:
+        if not select.select([terminal], [], [], seconds)[0]:
             raise TimeoutError(text)
         try:
             text += os.read(terminal, 4096).decode()
