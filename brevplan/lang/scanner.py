@@ -90,7 +90,7 @@ _MAIN = re.compile(
     | (?P<splat>\[{_IGNORED}\*{_IGNORED}\])
     | (?P<dotstar>\.[ \t]*\*)
     | (?P<heredoc><<-?{_NAME}\r?\n)
-    | (?P<badheredoc><<)
+    | (?P<badheredoc><<(?!<-?{_NAME}\r?\n))
     | (?P<operator>==|!=|<=|>=|=>|&&|\|\||\.\.\.|[-<>*/%+!?()\[\],.=:{{}}])
     | (?P<tilde>~}})
     | (?P<quote>")
