@@ -5,8 +5,7 @@ A value is published by the fold, or by an apply, and read by whoever names it. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -85,6 +84,24 @@ class _Frozen(dict[str, Value]):
         self.value = Object(attributes)
 
 
+class _Recording:
+    """What is read inside of a `with` counts for whoever records outside of it, too."""
+
+    __slots__ = ("_board", "_inner", "_outer")
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __enter__(self) -> set[Address]:
+        self._outer, self._inner = self._board.reads, set[Address]()
+        self._board.reads = self._inner
+        return self._inner
+
+    def __exit__(self, *_: object) -> None:
+        self._outer |= self._inner
+        self._board.reads = self._outer
+
+
 class Board:
     def __init__(self, environment: Environment, context: Context) -> None:
         self.environment, self.context = environment, context
@@ -144,15 +161,9 @@ class Board:
 
     # reading
 
-    @contextmanager
-    def recording(self) -> Iterator[set[Address]]:
+    def recording(self) -> _Recording:
         """Collect the addresses read inside of the block."""
-        outer, self.reads = self.reads, set()
-        try:
-            yield self.reads
-        finally:
-            outer |= self.reads
-            self.reads = outer
+        return _Recording(self)
 
     def forget_unknown(self) -> None:
         """Let values of all modules that held an unknown be evaluated again: something has become known."""

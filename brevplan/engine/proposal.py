@@ -283,10 +283,10 @@ def _note_drift(
     bench: Bench, subject: Subject, record: Record, current: Mapping[str, Value], machine: Instance
 ) -> None:
     """Remember what others changed: reported attributes whose recorded value is another one."""
-    attributes = subject.kind.schema.attributes
+    recorded = record.attributes
     differing: dict[str, Value] = {}
-    for name, spec in attributes.items():
-        raw, now = record.attributes.get(name), current.get(name)
+    for name, spec in subject.kind.schema.attributes.items():
+        raw, now = recorded.get(name), current.get(name)
         if raw is now or (raw.__class__ is now.__class__ and raw == now) or stands_for(raw, now):
             continue
         was = unseal(raw, spec.type)
