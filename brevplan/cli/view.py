@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,13 +16,15 @@ from brevplan.engine.change import Counts
 from brevplan.engine.events import Event
 from brevplan.engine.kind import Schema
 from brevplan.engine.ports import rfc3339
-from brevplan.operations.apply import Applied
 from brevplan.operations.planning import Planned
 from brevplan.operations.project import KINDS
 from brevplan.render import ui
 from brevplan.render.progress import LiveProgress, PlainProgress
 from brevplan.render.text import render_counts, render_outputs, render_plan
 from brevplan.version import VERSION
+
+if TYPE_CHECKING:
+    from brevplan.operations.apply import Applied  # a plan does without it
 
 SCHEMAS: Final[Mapping[str, Schema]] = {name: kind.schema for name, kind in KINDS.items()}
 

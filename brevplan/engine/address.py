@@ -69,7 +69,8 @@ class Address:
         data = "data." if self.is_data else ""
         return f"{prefix}{data}{self.kind}.{self.name}{_key_text(self.key)}"
 
-    def _order(self) -> tuple[object, bool, str, str, bool, int, str]:
+    def order(self) -> tuple[object, bool, str, str, bool, int, str]:
+        """Give what addresses are sorted by: faster as the key of a long list than comparing them."""
         key = self.key
         number = key if isinstance(key, int) else -1
         path = path_order(self.module) if self.module else ()
@@ -77,7 +78,7 @@ class Address:
         return path, self.is_data, self.kind, self.name, is_text, number, key if isinstance(key, str) else ""
 
     def __lt__(self, other: Address) -> bool:
-        return self._order() < other._order()
+        return self.order() < other.order()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Selection(Protocol):
 
 def sift(changes: Sequence[Change], options: Selection) -> list[Change]:
     """Give the changes in the order of their addresses, those left out turned into no-ops."""
-    ordered = sorted(changes, key=lambda change: (change.address, change.deposed))
+    ordered = sorted(changes, key=lambda change: (change.address.order(), change.deposed))
     if options.targets:
         ordered = _only_targets(ordered, options.targets)
     if options.excludes:
