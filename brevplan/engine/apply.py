@@ -339,8 +339,7 @@ class Apply:
         return True
 
     def _cloud_id(self, step: Step) -> str:
-        entry = self.folded.scope.board.published.get(step.address.block)
-        attributes = entry.instances.get(step.address.key) if entry is not None else None
+        attributes = self.folded.scope.board.attributes(step.address)
         is_kept = step.verb not in (Verb.DESTROY, Verb.FORGET)
         value = attributes.get("id") if attributes is not None and is_kept else None
         return value if isinstance(value, str) else step.change.cloud_id
@@ -491,8 +490,7 @@ class Apply:
     def _check_after(self, step: Step) -> None:
         """Check the postconditions of what was made or changed; raise `DiagnosticsError` when one is false."""
         address = step.address
-        entry = self.folded.scope.board.published.get(address.block)
-        shown = entry.instances.get(address.key) if entry is not None else None
+        shown = self.folded.scope.board.attributes(address)
         if step.verb in (Verb.DESTROY, Verb.FORGET) or shown is None:
             return
         declaration = self.config.declaration(address)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from brevplan.diagnostics import Diagnostics, as_warning, warning
 from brevplan.engine.config import Condition
+from brevplan.engine.desired import message_of
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.operators import OperationError, to_bool
 from brevplan.lang.prepared import EvaluationError
-from brevplan.lang.values import Secret, Unknown, reveal
+from brevplan.lang.values import Unknown, reveal
 
 
 def check_all(root: ModuleScope, diagnostics: Diagnostics) -> None:
@@ -23,9 +24,7 @@ def check_all(root: ModuleScope, diagnostics: Diagnostics) -> None:
 def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> None:
     try:
         truth = to_bool(reveal(rule.condition.evaluate(scope)), "The condition")
-        if truth is True:
-            return
-        message = rule.message.evaluate(scope)
+        text = message_of(rule, scope) if truth is False else ""
     except EvaluationError as problem:
         diagnostics.add(replace(as_warning(problem.diagnostic), address=scope.text))
         return
@@ -38,13 +37,11 @@ def _check(rule: Condition, scope: ModuleScope, diagnostics: Diagnostics) -> Non
         text = "The condition cannot be judged yet: it will be when this plan is applied."
         diagnostics.add(warning("Check block assertion known after apply", text, rule.span, address=scope.text))
         return
-    text = message if isinstance(message, str) else "The condition is false."
-    if isinstance(message, Secret):
-        text = "The message is made of something sensitive, and is not shown."
-    diagnostics.add(warning("Check block assertion failed", text, rule.span, address=scope.text))
+    if truth is False:
+        diagnostics.add(warning("Check block assertion failed", text, rule.span, address=scope.text))
 
 
 def _looks_in_vain(rule: Condition, scope: ModuleScope) -> bool:
     """Tell whether a condition is about a data source that could not be read."""
-    failed = {str(block.declared) for block in scope.board.failed_blocks() if block.is_data}
-    return any(str(reference).startswith(tuple(failed)) for reference in rule.condition.references) if failed else False
+    failed = {(block.kind, block.name) for block in scope.board.failed_blocks() if block.is_data}
+    return any(reference.root == "data" and reference.steps[:2] in failed for reference in rule.condition.references)

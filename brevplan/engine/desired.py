@@ -263,10 +263,7 @@ def check_rules(
         try:
             truth = to_bool(reveal(rule.condition.evaluate(scope)), "The condition")
             if truth is False:
-                message = rule.message.evaluate(scope)
-                text = message if isinstance(message, str) else "The condition is false."
-                if isinstance(message, Secret):
-                    text = "The message is made of something sensitive, and is not shown."
+                text = message_of(rule, scope)
                 values = rule.condition.named_values(scope)
                 diagnostics.error(f"{what} failed", text, rule.span, address=address, values=values)
                 good = False
@@ -277,6 +274,14 @@ def check_rules(
             diagnostics.error(problem.summary, problem.message, rule.span, address=address)
             good = False
     return good
+
+
+def message_of(rule: Condition, scope: InstanceScope | ModuleScope) -> str:
+    """Give what a rule says when it does not hold; raise `EvaluationError`."""
+    message = rule.message.evaluate(scope)
+    if isinstance(message, Secret):
+        return "The message is made of something sensitive, and is not shown."
+    return message if isinstance(message, str) else "The condition is false."
 
 
 def known_bool(

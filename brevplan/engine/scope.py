@@ -65,8 +65,9 @@ class ModuleScope:
     def children(self, name: str, expansion: Expansion) -> Iterator[ModuleScope]:
         """Give new scopes for the instances of a module call."""
         config = self.config.children.get(name)
-        for key, value in expansion.instances if config is not None else ():
-            assert config is not None
+        if config is None:
+            return
+        for key, value in expansion.instances:
             yield ModuleScope(
                 config, self.board, (*self.path, (name, key)), InstanceScope(self, repetition_names(key, value))
             )
@@ -114,9 +115,7 @@ class ModuleScope:
 
     def _variable(self, name: str) -> Value:
         if self.outer is not None:
-            return self.value(
-                ("var", name), self.config.variables[name].span if name in self.config.variables else None
-            )
+            return self.value(("var", name), None)
         if name in self.variables:
             return self.variables[name]
         return Unknown(because=f"var.{name}")  # its own mistake is reported where it was found
