@@ -115,13 +115,8 @@ def _let_go(bench: Bench, kind: Kind, record: Record) -> Change:
         Action.FORGET,
         current,
         None,
-        alias=alias,
-        account=bench.account(alias),
-        record_key=record.key,
-        record_version=record.version,
-        cloud_id=record.cloud_id,
-        ref_id=record.ref_id,
         price_before=decimal_price(kind.hourly_price(current)),
+        **bench.origin(Present(record, None), alias),
     )
 
 
@@ -169,17 +164,12 @@ def _leftover(bench: Bench, kind: Kind, record: Record) -> Change | Record:
         Action.DELETE,
         current,
         None,
-        alias=alias,
-        account=bench.account(alias),
         deposed=record.ref_id or record.cloud_id,
-        record_key=record.key,
-        record_version=record.version,
-        cloud_id=record.cloud_id,
-        ref_id=record.ref_id,
         notes=("an earlier destroy of it is not finished",) if record.role is Role.DESTROYING else (),
         blocked=blocked,
         reads=recorded_reads(record),
         price_before=decimal_price(kind.hourly_price(current)),
+        **bench.origin(Present(record, None), alias),
     )
 
 
