@@ -33,7 +33,7 @@ from brevplan.contract.model import (
 from brevplan.contract.provider import Argument, ProviderSpec
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faults import Call, Fault, Faults, SeededFaults
+from brevplan.simcloud.faults import Call, Fault, Faults, SeededFaults, raised
 from brevplan.simcloud.model import Behaviour
 from brevplan.simcloud.store import Store
 
@@ -124,16 +124,26 @@ class Settings:
         )
 
 
-class LocalClient:
-    """The client of one file. `faults` is for simulations: it takes the place of those that the settings ask for."""
+class UntaggedClient:
+    """The client of one file, without what needs tags.
 
-    def __init__(self, connection: Connection, faults: Faults | None = None) -> None:
+    `faults` is for simulations: it takes the place of those that the settings ask for. So is `alter`, which says how
+    this cloud differs from the one that the settings describe.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        faults: Faults | None = None,
+        alter: Callable[[Behaviour], Behaviour] = lambda how: how,
+    ) -> None:
         settings = Settings.of(connection)
-        self.traits = _traits_under(settings)
+        how = alter(settings.how)
+        self.traits = _traits_under(settings, how)
         self._pacer = connection.pacer
         self._clock = connection.clock
         self._path = settings.path
-        self.cloud = SimCloud(Store(settings.path), connection.clock, settings.how)
+        self.cloud = SimCloud(Store(settings.path), connection.clock, how)
         self.cloud.faults = faults or SeededFaults(
             settings.seed, settings.fail_rate, settings.lost_response_rate, self.cloud.next_call
         )
@@ -152,7 +162,7 @@ class LocalClient:
     async def list_instances(
         self, wanted: InstanceFilter = EVERY_INSTANCE, *, urgency: Urgency = Urgency.POLL
     ) -> list[Instance]:
-        return await self._read("list_instances", lambda: self.cloud.instances(wanted), urgency=urgency)
+        return await self._call(Call("list_instances"), urgency, lambda fault: self.cloud.instances(wanted, fault))
 
     async def get_instance(self, cloud_id: CloudId) -> Instance:
         return await self._read("get_instance", lambda: self.cloud.get(cloud_id), target=cloud_id)
@@ -181,6 +191,8 @@ class LocalClient:
         )
 
     async def fence(self, ref_id: RefId) -> bool:
+        if not self.cloud.how.fences:
+            return False
         await self._change("fence", ref_id, lambda: self.cloud.fence(ref_id), urgency=Urgency.SETTLE)
         return True
 
@@ -205,12 +217,6 @@ class LocalClient:
     async def resize_volume(self, cloud_id: CloudId, size: Bytes) -> None:
         await self._change("resize_volume", cloud_id, lambda: self.cloud.resize(cloud_id, size))
 
-    async def update_tags(self, cloud_id: CloudId, tags: Mapping[str, str]) -> None:
-        await self._change("update_tags", cloud_id, lambda: self.cloud.set_tags(cloud_id, tags))
-
-    async def update_mark(self, cloud_id: CloudId, *, address: str | None) -> None:
-        await self._change("update_mark", cloud_id, lambda: self.cloud.set_mark(cloud_id, address))
-
     async def rename_instance(self, cloud_id: CloudId, name: str) -> None:
         await self._change("rename_instance", cloud_id, lambda: self.cloud.rename(cloud_id, name))
 
@@ -219,10 +225,8 @@ class LocalClient:
 
     # Every call
 
-    async def _read(
-        self, operation: str, answer: Callable[[], T], *, target: str = "", urgency: Urgency = Urgency.POLL
-    ) -> T:
-        return await self._call(Call(operation, target), urgency, lambda _: answer())
+    async def _read(self, operation: str, answer: Callable[[], T], *, target: str = "") -> T:
+        return await self._call(Call(operation, target), Urgency.POLL, lambda _: answer())
 
     async def _change(
         self, operation: str, target: str, change: Callable[[], None], *, urgency: Urgency = Urgency.CREATE
@@ -232,19 +236,33 @@ class LocalClient:
     async def _call(self, call: Call, urgency: Urgency, effect: Callable[[Fault], T]) -> T:
         await self._pacer.admit(urgency)
         try:
-            fault = self.cloud.enter(call)
-            if fault.delay_s:
-                await self._clock.sleep(fault.delay_s)
-            if fault.before:
-                raise fault.before
-            answer = effect(fault)
-            if fault.after:
-                raise fault.after
+            return await self.carry(call, effect)
         except CloudError as error:
             error.provider = error.provider or self.traits.provider
             error.operation = error.operation or call.operation
             raise
+
+    async def carry(self, call: Call, effect: Callable[[Fault], T]) -> T:
+        """Bring a call to the cloud and its answer back. A simulation puts a network of its own in this place."""
+        fault = self.cloud.enter(call)
+        if fault.delay_s:
+            await self._clock.sleep(fault.delay_s)
+        if fault.before:
+            raise raised(fault.before)
+        answer = effect(fault)
+        if fault.after:
+            raise raised(fault.after)
         return answer
+
+
+class LocalClient(UntaggedClient):
+    """The client of one file."""
+
+    async def update_tags(self, cloud_id: CloudId, tags: Mapping[str, str]) -> None:
+        await self._change("update_tags", cloud_id, lambda: self.cloud.set_tags(cloud_id, tags))
+
+    async def update_mark(self, cloud_id: CloudId, *, address: str | None) -> None:
+        await self._change("update_mark", cloud_id, lambda: self.cloud.set_mark(cloud_id, address))
 
 
 def _images(architectures: Sequence[str], names: Sequence[str]) -> list[Image]:
@@ -259,9 +277,15 @@ def _images(architectures: Sequence[str], names: Sequence[str]) -> list[Image]:
 # Settings
 
 
-def _traits_under(settings: Settings) -> Traits:
+def _traits_under(settings: Settings, how: Behaviour) -> Traits:
+    missing = {Capability.TAGS} if not how.tags else set()
+    missing |= {Capability.CREATE_IDEMPOTENT} if not how.idempotent else set()
     return with_fields(
         TRAITS,
+        capabilities=TRAITS.capabilities - missing,
+        reports=TRAITS.reports if how.tags else TRAITS.reports - {"tags"},
+        mutable_tags=how.tags,
+        recoverable="full" if how.tags else "partial",
         instance_poll_s=min(5.0, max(0.05, settings.how.boot_s / 4)),
         grace_window_s=settings.grace_window_s,
         requests_per_minute=settings.how.requests_per_minute,

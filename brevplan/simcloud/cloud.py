@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -78,11 +79,13 @@ class SimCloud:
 
     # Reading
 
-    def instances(self, wanted: InstanceFilter) -> list[Instance]:
+    def instances(self, wanted: InstanceFilter, fault: Fault = NO_FAULT) -> list[Instance]:
         """Give the machines that the filter lets through, in the order of making."""
         now = self._now()
         with self.store.read():
             found = self._named(wanted, now) if wanted.cloud_ids else self._all(now)
+        if fault.leaves_out:
+            found = [instance for instance in found if not _is_left_out(instance, fault)]
         return found if wanted == InstanceFilter() else [instance for instance in found if matches(instance, wanted)]
 
     def _all(self, now: float) -> list[Instance]:
@@ -128,12 +131,12 @@ class SimCloud:
     # Coming and going
 
     def create(self, attrs: CreateInstanceAttrs, fault: Fault = NO_FAULT) -> Instance:
-        """Make a machine. The same ref_id again gives the same machine again."""
+        """Make a machine. Where the cloud is idempotent, the same ref_id again gives the same machine again."""
         offer = catalogue.find_offer(attrs.instance_type, attrs.location)
         model.check(attrs, offer)
         now = self._now()
         with self.store.write():
-            known = self.store.by_ref_id(attrs.ref_id)
+            known = self.store.by_ref_id(attrs.ref_id) if self.how.idempotent else None
             if known is not None:
                 return self._again(known, attrs, now)
             if self.store.is_fenced(attrs.ref_id):
@@ -177,6 +180,8 @@ class SimCloud:
 
     def fence(self, ref_id: str) -> None:
         """Make sure that nothing comes under a ref_id any more, also not what was asked for and is late."""
+        if not self.how.fences:
+            raise Rejected("this cloud has no fences")
         now = self._now()
         with self.store.write():
             self.store.fence(ref_id)
@@ -238,6 +243,10 @@ class SimCloud:
 
 def _offer_of(machine: Machine) -> InstanceType:
     return catalogue.find_offer(machine.body.instance_type, machine.body.location)
+
+
+def _is_left_out(instance: Instance, fault: Fault) -> bool:
+    return crc32(f"{fault.salt}/{instance.cloud_id}".encode()) < fault.leaves_out * 2**32
 
 
 def _number(instance: Instance) -> int:

@@ -42,6 +42,12 @@ class Behaviour:
     """How long a list leaves out what is new and shows what is gone; a get is always current."""
     out_of_stock: frozenset[str] = frozenset()
     requests_per_minute: int | None = None
+    tags: bool = True
+    """Whether tags can be written and read. Without them a machine bears its mark in its names alone."""
+    idempotent: bool = True
+    """Whether the same launch again gives the same machine again."""
+    fences: bool = True
+    """Whether a launch that is under way can be kept from landing."""
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -131,7 +137,7 @@ def conceive(
         number=number,
         ref_id=attrs.ref_id,
         born_at=born_at,
-        ready_at=born_at + how.boot_s,
+        ready_at=born_at + (how.boot_s if fault.boot_s is None else fault.boot_s),
         fails_at=None if fault.fails_after_s is None else born_at + fault.fails_after_s,
         gone_at=now if fault.vanish else None,
         user_data_digest=digest_of_user_data(cloud_id, attrs.user_data),
@@ -139,7 +145,7 @@ def conceive(
             cloud_id=cloud_id,
             ref_id=attrs.ref_id,
             cloud_cred_ref_id=attrs.cloud_cred_ref_id,
-            address=attrs.address,
+            address=attrs.address if how.tags else "",
             name=attrs.name or cloud_id,
             status=LifecycleStatus.RUNNING,
             instance_type=offer.type,
@@ -156,7 +162,7 @@ def conceive(
             public_key=attrs.public_key,
             spot=attrs.spot,
             firewall_rules=firewall.named(attrs.firewall_rules),
-            tags=dict(attrs.tags),
+            tags=dict(attrs.tags) if how.tags else {},
             options=dict(attrs.options),
             stoppable=offer.stoppable,
             rebootable=offer.rebootable,
