@@ -75,7 +75,7 @@ async def apply(
     approved: PlanFile | None = None,
 ) -> Applied:
     """Apply a fresh plan, or exactly an approved one; raise `DiagnosticsError` when it does not come to that."""
-    store = open_state(project, create=True)
+    store = open_state(project, world, create=True)
     assert store is not None
     try:
         with locked(store.path, command, world, request.lock_timeout, hooks.say):

@@ -18,7 +18,7 @@ from brevplan.state.store import StateStore
 @asynccontextmanager
 async def plan(project: Project, request: Request, world: Outside) -> AsyncIterator[Planned]:
     """Make a plan; its accounts stay open for the block. Raises `DiagnosticsError`."""
-    store = open_state(project, create=False)
+    store = open_state(project, world, create=False)
     lock: Lock | Holder | None = None
     try:
         if store is not None and _has_open_intents(store):

@@ -90,10 +90,10 @@ def state_failure(problem: StateError) -> DiagnosticsError:
     return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
 
 
-def open_state(project: Project, *, create: bool) -> StateStore | None:
+def open_state(project: Project, world: Outside, *, create: bool) -> StateStore | None:
     """Open the state file of a project; raise `DiagnosticsError`."""
     try:
-        return StateStore.open(project.state_path, create=create)
+        return world.open_store(project.state_path, create=create)
     except StateError as problem:
         raise state_failure(problem) from problem
 

@@ -19,14 +19,14 @@ from brevplan.engine.config import Config, ProviderBlock
 from brevplan.engine.identity import fingerprint
 from brevplan.engine.observed import AccountView, Facts
 from brevplan.engine.pacing import AccountPacer
-from brevplan.engine.ports import Record, World
+from brevplan.engine.ports import Record
 from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
 from brevplan.lang.values import Value, has_secret, has_unknown, reveal_deep, to_python
-from brevplan.operations.world import Outside, jitter
+from brevplan.operations.world import Outside
 from brevplan.providers import registry
 
 _TYPES: Mapping[str, Type] = {
@@ -105,7 +105,7 @@ async def _open(
     settings: dict[str, object],
     directory: Path,
     environment: Mapping[str, str],
-    world: World,
+    world: Outside,
     diagnostics: Diagnostics,
 ) -> Account | None:
     pacer = AccountPacer(world.clock)
@@ -117,7 +117,7 @@ async def _open(
         patience = Patience(
             world.clock,
             pacer,
-            jitter,
+            world.jitter,
             int(_number(settings.get("max_retries"), 5)),
             _number(settings.get("request_timeout"), 30.0),
         )

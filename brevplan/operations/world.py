@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.ports import World
 from brevplan.operations.file_patterns import matching_files
 from brevplan.providers import registry
+from brevplan.state.store import StateStore
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -44,19 +45,27 @@ class RandomIds:
         return f"run-{secrets.token_hex(6)}"
 
 
+def jitter() -> float:
+    return random.random()  # spreads retries; nothing secret
+
+
+class OpenStore(Protocol):
+    """How the state file is opened: None when there is none and none is to be made. Raises `StateError`."""
+
+    def __call__(self, path: Path, *, create: bool) -> StateStore | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outside(World):
-    """Time, chance and clouds: everything that a simulation puts in place of the real ones."""
+    """Time, chance, clouds and the disk: everything that a simulation puts in place of the real ones."""
 
     spec_of: Callable[[str], ProviderSpec] = registry.spec
+    jitter: Callable[[], float] = jitter
+    open_store: OpenStore = StateStore.open
 
 
 def system_world() -> Outside:
     return Outside(SystemClock(), RandomIds())
-
-
-def jitter() -> float:
-    return random.random()  # spreads retries; nothing secret
 
 
 class ProjectFiles:
