@@ -86,6 +86,8 @@ class Change:
     """Made by an earlier run that did not see it ready: the wait goes on."""
     gone: bool = False
     """Was recorded, and is gone: created anew."""
+    unfinished: bool = False
+    """A destroy that an earlier run began: nothing new is made at the address before it is done."""
     notes: tuple[str, ...] = ()
     blocked: str = ""
     reads: frozenset[Address] = frozenset()

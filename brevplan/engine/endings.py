@@ -165,6 +165,7 @@ def _leftover(bench: Bench, kind: Kind, record: Record) -> Change | Record:
         current,
         None,
         deposed=record.ref_id or record.cloud_id,
+        unfinished=record.role is Role.DESTROYING,
         notes=("an earlier destroy of it is not finished",) if record.role is Role.DESTROYING else (),
         blocked=blocked,
         reads=recorded_reads(record),

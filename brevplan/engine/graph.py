@@ -1,7 +1,8 @@
 """From a finished plan to steps and their order. Steps are the nodes: a replace is two of them.
 
 A create or update comes after what it reads. A destroy comes before what it read is destroyed, and after every step
-by which a recorded reader leaves it. A block read as a whole gets one joining node instead of an edge a pair.
+by which a recorded reader leaves it. What an earlier run began to destroy is gone before its address is made anew.
+A block read as a whole gets one joining node instead of an edge a pair.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ class _Builder:
         for change in self.changes:
             if not change.deposed:
                 self.order_destroys(change)
+            elif change.unfinished and change.address in self.makers:
+                self.edge(step_ids(change)[0], self.makers[change.address])
         self.grant_wishes()
         return self.finish()
 

@@ -199,6 +199,7 @@ def _intent(shop: Workshop, step: Step, goal: Target, account: Account) -> tuple
         reads=goal.reads,
         protected=goal.protected,
         opened_at=shop.now(),
+        replaces=step.change.record_key if step.deposes or step.change.gone else "",
     )
     return intent, goal.kind.request(goal.attributes, mark)
 
@@ -223,11 +224,8 @@ async def _bind(
         raise StepError(f"{account.alias} answered with {machine.cloud_id}, which is another machine")
     record = bound_record(intent, machine.cloud_id, goal.kind.name)
     writes: list[Write] = []
-    change = step.change
-    if step.deposes and change.record_key:
-        writes.append(SetRole(change.record_key, Role.DEPOSED))
-    elif change.gone and change.record_key:
-        writes.append(DropRecord(change.record_key))
+    if intent.replaces:
+        writes.append(SetRole(intent.replaces, Role.DEPOSED) if step.deposes else DropRecord(intent.replaces))
     shop.bound_ids[(account.fingerprint, machine.cloud_id)] = record.key
     await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
     _LOG.info("%s: bound to %s", step.address, machine.cloud_id)

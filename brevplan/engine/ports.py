@@ -75,6 +75,8 @@ class Intent:
     reads: tuple[str, ...] = ()
     protected: bool = False
     opened_at: str = ""
+    replaces: str = ""
+    """The key of the row that had the address when this was tried, and gives it up once this has a machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.engine.accounts import Account, Snapshot
-from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role, Write
+from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role, SetRole, Write
 
 
 class Uncertain(Exception):
@@ -51,10 +51,10 @@ def bind_found(
 ) -> list[Intent]:
     """Bind the open attempts of a dead run whose machine is there; give those whose machine is not.
 
-    `machines_of` gives the living machines by account fingerprint. An address that has a current row by now keeps
-    it, and the machine is recorded beside it as deposed.
+    `machines_of` gives the living machines by account fingerprint. The row that a launch was to replace is deposed;
+    an address that has another current row by now keeps it, and the machine is recorded beside it as deposed.
     """
-    current = {(record.workspace, record.address) for record in records if record.role is Role.CURRENT}
+    current = {(record.workspace, record.address): record.key for record in records if record.role is Role.CURRENT}
     left: list[Intent] = []
     for intent in intents:
         found = [
@@ -66,10 +66,15 @@ def bind_found(
             left.append(intent)
             continue
         row = bound_record(intent, found[0].cloud_id, intent.address.kind)
-        taken = (intent.workspace, intent.address) in current
-        writes: list[Write] = [PutRecord(replace(row, role=Role.DEPOSED) if taken else row), CloseIntent(intent.ref_id)]
-        current.add((intent.workspace, intent.address))
-        journal.transact(writes)
+        holder = current.get((intent.workspace, intent.address), "")
+        writes: list[Write] = []
+        if holder and holder == intent.replaces:
+            writes.append(SetRole(holder, Role.DEPOSED))
+        elif holder:
+            row = replace(row, role=Role.DEPOSED)
+        if row.role is Role.CURRENT:
+            current[intent.workspace, intent.address] = row.key
+        journal.transact([*writes, PutRecord(row), CloseIntent(intent.ref_id)])
     return left
 
 

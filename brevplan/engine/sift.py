@@ -92,6 +92,10 @@ def _affected(cause: Change, changes: list[Change], index: _Index) -> Iterable[t
         for n in index.readers(cause.address):
             if changes[n].action is not Action.DELETE:
                 yield n, "it needs"
+    if cause.unfinished:
+        for n in index.at(cause.address):
+            if changes[n].creates and changes[n].address == cause.address:
+                yield n, "it comes after the end of"
     if cause.destroys:
         for read in cause.reads:
             for n in index.at(read):

@@ -9,6 +9,7 @@ from typing import Any
 
 from brevplan.diagnostics import DiagnosticsError, error
 from brevplan.engine.apply import Apply, Result, Settings
+from brevplan.engine.bench import Options
 from brevplan.engine.change import Action, Change, Counts, Mode, Plan
 from brevplan.engine.events import Event
 from brevplan.engine.outputs import store_output
@@ -33,7 +34,7 @@ from brevplan.lang.values import has_unknown
 from brevplan.operations.approval import Progress
 from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
+from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure, state_lost
 from brevplan.operations.project import KINDS, Project
 from brevplan.operations.world import Outside, git_commit, host_name, user_name
 from brevplan.state.errors import StateError
@@ -91,6 +92,8 @@ async def apply(
                 request = approved.remaining(request, progress)
             async with planned(project, request, world, store, writing=True, fixed=fixed) as found:
                 return await _run(found, request, world, hooks, store, command, approved, progress)
+    except StateLost as problem:
+        raise state_lost(problem) from problem
     finally:
         store.close()
 
@@ -124,12 +127,12 @@ async def _run(
         return Applied(plan, declined=True)
     if plan.mode is Mode.REFRESH_ONLY:
         return _record_drift(found, world, store, command)
-    if not _has_work(found):
+    if not _has_work(found, request.options):
         return Applied(plan)
     run_id = world.ids.run()
     writer = _Run(store, world, run_id)
     writer.open(found, command)
-    await _settle_open(found, store, hooks)
+    await _settle_open(found, request.options, store, hooks)
     run = Apply(
         found.project.config,
         KINDS,
@@ -161,22 +164,31 @@ def _last_run(store: StateStore, plan_id: str) -> str:
     return rows[-1].run_id if rows else ""
 
 
-def _has_work(found: Planned) -> bool:
+def _has_work(found: Planned, options: Options) -> bool:
     plan = found.folded.plan
-    return bool(plan.effective or _outputs_differ(plan) or found.folded.cleanups or found.folded.bookkeeping)
+    folded = found.folded
+    return bool(
+        plan.effective or _outputs_differ(plan) or folded.cleanups or folded.bookkeeping or _to_settle(found, options)
+    )
 
 
-async def _settle_open(found: Planned, store: StateStore, hooks: Hooks) -> None:
+async def _settle_open(found: Planned, options: Options, store: StateStore, hooks: Hooks) -> None:
     """Decide what became of launches without an answer, before any of their addresses is tried again."""
+    await asyncio.gather(*(_settle_one(found, store, hooks, intent) for intent in _to_settle(found, options)))
+
+
+def _to_settle(found: Planned, options: Options) -> list[Intent]:
+    """Give the open launches; of a plan for chosen addresses, those that stand in its way."""
+    facts = found.facts
     wanted = {change.address for change in found.folded.plan.effective if change.creates}
-    pending = [
+    is_whole = not (options.targets or options.excludes)
+    return [
         intent
-        for intent in found.facts.intents
-        if intent.state is IntentState.OPEN and intent.address in wanted and intent.workspace == found.facts.workspace
+        for intent in facts.intents
+        if intent.state is IntentState.OPEN
+        and intent.workspace == facts.workspace
+        and (is_whole or intent.address in wanted)
     ]
-    if not pending:
-        return
-    await asyncio.gather(*(_settle_one(found, store, hooks, intent) for intent in pending))
 
 
 async def _settle_one(found: Planned, store: StateStore, hooks: Hooks, intent: Intent) -> None:
@@ -265,12 +277,9 @@ class _Run:
         outcome = "done" if result.complete else ("interrupted" if result.interrupted else "failed")
         try:
             self._write(CloseRun(self.run_id, rfc3339(self.world.clock.now()), summary, outcome))
-        except DiagnosticsError:
+        except StateLost:
             if not result.lost:
                 raise
 
     def _write(self, write: OpenRun | CloseRun) -> None:
-        try:
-            self.store.transact([write])
-        except StateLost as problem:
-            raise DiagnosticsError([error("State cannot be written", f"{problem}.")]) from None
+        self.store.transact([write])

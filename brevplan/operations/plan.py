@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from brevplan.engine.ports import IntentState
+from brevplan.engine.ports import IntentState, StateLost
 from brevplan.operations.locking import new_holder
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
+from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure, state_lost
 from brevplan.operations.project import Project
 from brevplan.operations.world import Outside
 from brevplan.state.errors import StateError
@@ -30,6 +30,8 @@ async def plan(project: Project, request: Request, world: Outside) -> AsyncItera
         writing = isinstance(lock, Lock)
         async with planned(project, request, world, store, writing=writing, locked_by=holder) as found:
             yield found
+    except StateLost as problem:
+        raise state_lost(problem) from problem
     finally:
         if isinstance(lock, Lock):
             lock.release()

@@ -20,7 +20,7 @@ from brevplan.engine.board import Context
 from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
-from brevplan.engine.ports import Intent, IntentState, Record, Role
+from brevplan.engine.ports import Intent, IntentState, Record, Role, StateLost
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.settle import bind_found
@@ -88,6 +88,12 @@ class Fixed:
 
 def state_failure(problem: StateError) -> DiagnosticsError:
     return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
+
+
+def state_lost(problem: StateLost) -> DiagnosticsError:
+    return DiagnosticsError(
+        [error("State cannot be written", f"{problem}.", hint="Nothing is lost: the next apply finds what was begun.")]
+    )
 
 
 def open_state(project: Project, world: Outside, *, create: bool) -> StateStore | None:

@@ -60,7 +60,11 @@ def _m001_first_tables(db: Database) -> None:
     db["outputs"].create({"workspace": str, "name": str, "value": str}, pk=("workspace", "name"))  # type: ignore[union-attr]
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables,)
+def _m002_what_a_launch_replaces(db: Database) -> None:
+    db.execute("ALTER TABLE intents ADD COLUMN replaces TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables, _m002_what_a_launch_replaces)
 """In order, named, never edited once released. `user_version` counts how many a file has had."""
 
 

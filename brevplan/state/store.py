@@ -109,8 +109,8 @@ class StateStore:
 
     def intents(self) -> list[Intent]:
         sql = (
-            "SELECT ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, opened_at "
-            "FROM intents"
+            "SELECT ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, opened_at, "
+            "replaces FROM intents"
         )
         return self._decoded(self._rows(sql), _intent)
 
@@ -238,6 +238,7 @@ def _intent(row: tuple[Any, ...]) -> Intent:
         _texts(row[8]),
         bool(row[9]),
         row[10],
+        row[11],
     )
 
 
@@ -285,10 +286,10 @@ def _open_intent(connection: sqlite3.Connection, write: OpenIntent) -> None:
     intent = write.intent
     connection.execute(
         "INSERT INTO intents(ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, "
-        "opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "opened_at, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (intent.ref_id, intent.workspace, str(intent.address), intent.alias, intent.account, intent.run_id,
          intent.state.value, _ENCODE(intent.request).decode(), _ENCODE(intent.reads).decode(), int(intent.protected),
-         intent.opened_at),
+         intent.opened_at, intent.replaces),
     )  # fmt: skip
 
 
