@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench crash conformance fuzz fmt golden grammar clean
+.PHONY: demo test check bench crash simulate conformance fuzz fmt golden grammar clean
 
 INPUTS ?= 200000
+SEEDS ?= 0:100000
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: PYTHON=/path/to/python3.11 make"; exit 1; }
@@ -32,6 +33,10 @@ bench: $(INSTALLED)
 
 crash: $(INSTALLED)
 	$(BIN)/python -m bench.crash
+
+# Plays schedules of faults, kills and other people's hands: make simulate SEEDS=0:100000, or one seed again.
+simulate: $(INSTALLED)
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(if $(findstring :,$(SEEDS)),,--trace)
 
 # Puts the cases of the language, and made-up expressions, to terraform's console and to ours. Needs terraform on PATH.
 conformance: $(INSTALLED)

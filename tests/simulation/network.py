@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from brevplan.contract.client import Connection
+from brevplan.contract.client import Connection, Urgency
 from brevplan.contract.errors import CloudError, InstanceNotFound
-from brevplan.contract.model import CloudId, CreateInstanceAttrs, Instance, RefId
-from brevplan.providers.local import LocalClient, UntaggedClient
+from brevplan.contract.model import CloudId, CreateInstanceAttrs, Instance, InstanceFilter, RefId
+from brevplan.providers.local import EVERY_INSTANCE, LocalClient, UntaggedClient
 from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault, raised
 from tests.simulation.mutations import Guard
@@ -64,6 +64,7 @@ class _Carried(UntaggedClient):
         # the cloud lives by true time, whatever the clock of its caller says
         self.cloud = SimCloud(self.cloud.store, site.true_clock, self.cloud.how, site)
         self._site, self._process = site, process
+        self._listed: set[CloudId] = set()
         self.traits = replace(self.traits, instance_poll_s=site.character.poll_s)
         if site.lacks is Guard.GRACE_WINDOW:
             self.traits = replace(self.traits, grace_window_s=0.0)
@@ -73,12 +74,16 @@ class _Carried(UntaggedClient):
         return "the same for everybody" if self._site.lacks is Guard.FINGERPRINT else found
 
     async def get_instance(self, cloud_id: CloudId) -> Instance:
-        if self._site.lacks is Guard.CONFIRMING_GET:
-            for machine in await self.list_instances():
-                if machine.cloud_id == cloud_id:
-                    return machine
+        if self._site.lacks is Guard.CONFIRMING_GET and cloud_id not in self._listed:
             raise InstanceNotFound(f'there is no machine "{cloud_id}"')
         return await super().get_instance(cloud_id)
+
+    async def list_instances(
+        self, wanted: InstanceFilter = EVERY_INSTANCE, *, urgency: Urgency = Urgency.POLL
+    ) -> list[Instance]:
+        found = await super().list_instances(wanted, urgency=urgency)
+        self._listed = {machine.cloud_id for machine in found}
+        return found
 
     async def fence(self, ref_id: RefId) -> bool:
         return False if self._site.lacks is Guard.FENCE else await super().fence(ref_id)

@@ -150,14 +150,15 @@ class Process:
 
     def synced(self, store: StateStore | None) -> None:
         """Remember what a power cut leaves: everything up to the last commit that was synced."""
-        is_synced = self.saved is None or self.site.lacks is not Guard.FSYNC
-        if self.accidents.power and not self.dead and store is not None and is_synced:
+        if self.accidents.power and not self.dead and store is not None and self.site.lacks is not Guard.FSYNC:
             self.save()
 
     # The run
 
     async def main(self) -> None:
         token = PROCESS.set(self)
+        if self.accidents.power:
+            self.save()
         try:
             await self._apply()
         except (Killed, asyncio.CancelledError):

@@ -132,8 +132,8 @@ def _chances(chance: Random, character: Character) -> Iterator[Chance]:
         Chance(0.2, Fault(boot_s=150.0), create),
         Chance(0.1, Fault(boot_s=1e7), create, last=3),
         Chance(0.5, Fault(before=NotReady("not now")), end, last=6),
-        Chance(0.1, Fault(leaves_out=0.4), frozenset({"list_instances"})),
-        Chance(0.1, Fault(leaves_out=1.0), frozenset({"list_instances"})),
+        Chance(0.2, Fault(leaves_out=0.4), frozenset({"list_instances"})),
+        Chance(0.2, Fault(leaves_out=1.0), frozenset({"list_instances"})),
     )
     yield from chance.sample(rare, chance.choice((0, 0, 1, 1, 2, 3)))
 
@@ -309,16 +309,17 @@ class _Player:
         for _ in range(MOST_QUIET_RUNS):
             process = self._run(options=options)
             self.counts["quiet runs"] += 1
-            if process.outcome == "nothing to do" and not self._orphans(process):
-                return
             options = self._answer(process)
+            if process.outcome == "nothing to do" and options == EVERYTHING:
+                return
             self.site.wait(self.schedule.character.list_lag_s + 1.0)  # a person needs longer to run it again
         self.site.problem(f"not converged after {MOST_QUIET_RUNS} runs: {process.outcome}")
 
     def _orphans(self, process: Process) -> list[str]:
         if process.planned is None:
             return []
-        return [orphan.cloud_id for orphan in process.planned.folded.plan.orphans]
+        living = {machine.body.cloud_id for machine in self.site.machines()}  # a late list shows what is gone by now
+        return [orphan.cloud_id for orphan in process.planned.folded.plan.orphans if orphan.cloud_id in living]
 
     def _answer(self, process: Process) -> Options:
         """Be the user: reap what is too many, replace what has failed, where the schedule brings that about."""
@@ -337,7 +338,10 @@ class _Player:
         failed = [
             change.address
             for change in plan.changes
-            if change.before is not None and change.before.get("status") == "failed" and not change.deposed
+            if change.before is not None
+            and change.before.get("status") == "failed"
+            and not change.deposed
+            and not change.creates
         ]
         if process.applied is not None and process.applied.result is not None:
             failed += [item.address for item in process.applied.result.failed if "not ready in time" in item.error]
