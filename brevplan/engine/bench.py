@@ -112,6 +112,7 @@ class Bench:
             "ref_id": machine.ref_id if machine is not None else (record.ref_id if record is not None else ""),
             "imports": machine.cloud_id if record is None and machine is not None else "",
             "asked": record is None and machine is not None and self._is_asked(machine),
+            "supersedes": sighting.former.key if sighting.former is not None else "",
         }
 
     def _is_asked(self, machine: Instance) -> bool:
@@ -222,7 +223,8 @@ class Bench:
         return self._reaped
 
     def _claims(self, address: Address) -> list[Instance]:
-        if address in self.facts.records:
+        record = self.facts.records.get(address)
+        if record is not None and not self.facts.is_gone(record):
             return []
         return [machine for _, machine in self.facts.marked(address)]
 

@@ -98,6 +98,8 @@ class Change:
     """What the address was called when it was recorded."""
     asked: bool = False
     """With `imports`: an `import` block names the machine."""
+    supersedes: str = ""
+    """The key of a row whose machine is gone, and which makes room for what was found in its place."""
 
     @property
     def made_at(self) -> str:

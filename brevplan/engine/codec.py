@@ -170,6 +170,7 @@ def encode_change(change: Change) -> dict[str, Any]:
         "price_after": _price(change.price_after),
         "moved_from": str(change.moved_from) if change.moved_from is not None else "",
         "asked": change.asked,
+        "supersedes": change.supersedes,
     }
 
 
@@ -204,6 +205,7 @@ def decode_change(data: Mapping[str, Any]) -> Change:
         _read_price(data["price_after"]),
         Address.parse(data["moved_from"]) if data["moved_from"] else None,
         data["asked"],
+        data["supersedes"],
     )
 
 

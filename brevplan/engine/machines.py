@@ -199,9 +199,14 @@ def _intent(shop: Workshop, step: Step, goal: Target, account: Account) -> tuple
         reads=goal.reads,
         protected=goal.protected,
         opened_at=shop.now(),
-        replaces=step.change.record_key if step.deposes or step.change.gone else "",
+        replaces=_replaced_row(step),
     )
     return intent, goal.kind.request(goal.attributes, mark)
+
+
+def _replaced_row(step: Step) -> str:
+    change = step.change
+    return change.supersedes or (change.record_key if step.deposes or change.gone else "")
 
 
 async def _close_refused(shop: Workshop, step: Step, account: Account, intent: Intent) -> None:
@@ -223,13 +228,24 @@ async def _bind(
         await shop.committer.commit(RetireIntent(intent.ref_id))
         raise StepError(f"{account.alias} answered with {machine.cloud_id}, which is another machine")
     record = bound_record(intent, machine.cloud_id, goal.kind.name)
-    writes: list[Write] = []
-    if intent.replaces:
-        writes.append(SetRole(intent.replaces, Role.DEPOSED) if step.deposes else DropRecord(intent.replaces))
+    writes = _set_aside(shop, step, intent)
     shop.bound_ids[(account.fingerprint, machine.cloud_id)] = record.key
     await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
     _LOG.info("%s: bound to %s", step.address, machine.cloud_id)
     return record
+
+
+def _set_aside(shop: Workshop, step: Step, intent: Intent) -> list[Write]:
+    """Take the address from what had it: a machine that is to be destroyed after this, or one that is gone."""
+    change = step.change
+    writes: list[Write] = []
+    if intent.replaces:
+        is_alive = step.deposes and intent.replaces == change.record_key
+        writes.append(SetRole(intent.replaces, Role.DEPOSED) if is_alive else DropRecord(intent.replaces))
+    if step.deposes and change.cloud_id and not change.record_key:
+        found = _found_record(shop, change, shop.accounts[change.alias])
+        writes.append(PutRecord(dataclasses.replace(found, role=Role.DEPOSED)))
+    return writes
 
 
 async def _uncertain(
@@ -370,7 +386,7 @@ async def update(
     row = record if record is not None else _adopted(shop, step, goal, account, machine)
     first: list[Write] = [shop.open_step(step)]
     if record is None:
-        first.append(PutRecord(row))
+        first += [*_room_for(change), PutRecord(row)]
     await shop.committer.commit(*first)
     seen = machine if machine is not None else await _must_get(account, row.cloud_id)
     if change.finish:
@@ -398,6 +414,11 @@ async def update(
         shop.close_step(step),
     )  # fmt: skip
     return actual
+
+
+def _room_for(change: Change) -> list[Write]:
+    """Forget the machine that is gone and whose address another one takes."""
+    return [DropRecord(change.supersedes)] if change.supersedes else []
 
 
 def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance | None) -> Record:
@@ -480,7 +501,7 @@ async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout
         else:
             record = _found_record(shop, change, account)
             row = record.key
-            first.append(PutRecord(record))
+            first += [*_room_for(change), PutRecord(record)]
         await shop.committer.commit(*first)
         await _terminate(account, change.cloud_id, deadline)
     await _await_gone(shop, step, account, change.cloud_id, deadline)

@@ -6,7 +6,7 @@ An address is *sighted* in this order: by its recorded cloud id, by an open inte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from brevplan.contract.client import Traits
 from brevplan.contract.model import DEAD, Image, Instance, InstanceType, Location
@@ -50,6 +50,8 @@ class Present:
     record: Record | None
     instance: Instance | None
     account: str = ""
+    former: Record | None = None
+    """What was remembered of a machine that is gone, where another one bears the mark of the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,10 @@ class Facts:
                 return record.address
         return None
 
+    def is_gone(self, record: Record) -> bool:
+        """Tell whether a recorded machine is known to be no more."""
+        return isinstance(_sight_record(self, record), Absent)
+
     def known_ids(self) -> frozenset[str]:
         """Give the cloud ids that are recorded, in any workspace and role."""
         return frozenset(record.cloud_id for record in (*self.records.values(), *self.deposed)) | self.foreign_ids
@@ -232,7 +238,8 @@ def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None
     """
     record = facts.records.get(address)
     if record is not None:
-        return _sight_record(facts, record)
+        seen = _sight_record(facts, record)
+        return _sight_heir(facts, record) if isinstance(seen, Absent) else seen
     for intent in facts.open_intents(address):
         found = _sight_intent(facts, intent)
         if found is not None:
@@ -258,6 +265,18 @@ def _sight_record(facts: Facts, record: Record) -> Sighting:
     if record.cloud_id in view.gone:
         return Absent(record)
     return Unverified(view.doubtful.get(record.cloud_id, "it could not be looked up"), record)
+
+
+def _sight_heir(facts: Facts, record: Record) -> Sighting:
+    """Look for the machine that somebody else, with a state of their own, made in place of one that is gone."""
+    found = _sight_mark(facts, record.address, record.alias)
+    match found:
+        case Present():
+            return replace(found, former=record)
+        case Ambiguous():
+            return found
+        case _:
+            return Absent(record)
 
 
 def _sight_intent(facts: Facts, intent: Intent) -> Sighting | None:
