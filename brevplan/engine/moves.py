@@ -59,11 +59,16 @@ class Moves:
 
     def _way(self, address: Address) -> list[Address]:
         """Give an address with all that it becomes one after the other."""
+        way = self._told(address)
+        implied = self._implied(way[-1])
+        return way if implied in way else [*way, implied]
+
+    def _told(self, address: Address) -> list[Address]:
+        """Give the part of the way that statements say."""
         way = [address]
         while (found := next((new for new in self._ahead(way[-1]) if new not in way), None)) is not None:
             way.append(found)
-        implied = self._implied(way[-1])
-        return way if implied in way else [*way, implied]
+        return way
 
     def comes_back(self, move: Move) -> bool:
         """Tell whether what moves by a statement comes to its old name again."""
@@ -131,7 +136,7 @@ class Moves:
             address = record.address if stays else self.forward(record.address)
         reads = record.reads
         if self.written and reads:
-            reads = tuple(str(self.forward(Address.parse(text))) for text in reads)
+            reads = tuple(str(self._read(Address.parse(text))) for text in reads)
         kind = self.kinds.get(record.kind) if texts else None
         attributes = kind.renamed(record.attributes, texts) if kind is not None else record.attributes
         if address == record.address and reads == record.reads and attributes is record.attributes:
@@ -139,6 +144,11 @@ class Moves:
         lives_here = record.key == state_key(record.workspace, record.address)
         key = state_key(record.workspace, address) if lives_here else record.key
         return replace(record, key=key, address=address, reads=reads, attributes=attributes)
+
+    def _read(self, address: Address) -> Address:
+        """Follow the name of what was read: without a key it may be a whole block, which a count does not rename."""
+        way = self._told(address) if address.key is None else self._way(address)
+        return way[-1]
 
     def _span(self, address: Address) -> Span | None:
         move = self.source_of(address)

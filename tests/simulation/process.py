@@ -18,7 +18,9 @@ from brevplan.diagnostics import DiagnosticsError, Source
 from brevplan.engine.apply import Apply
 from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.ports import OpenIntent, PutRecord, Write
+from brevplan.operations import planfile
 from brevplan.operations.apply import Applied, Hooks, apply
+from brevplan.operations.plan import plan
 from brevplan.operations.planning import Planned, Request
 from brevplan.operations.project import load_sources
 from brevplan.operations.world import Outside
@@ -63,6 +65,8 @@ class Process:
     text: str
     accidents: Accidents = field(default_factory=Accidents)
     options: Options = EVERYTHING
+    command: str = "apply"
+    """`apply`, `plan`, `approve` (a plan that is written down) or `carry out` (of one that was)."""
     forces_lock: bool = False
     dead: bool = False
     points: int = 0
@@ -160,7 +164,7 @@ class Process:
         if self.accidents.power:
             self.save()
         try:
-            await self._apply()
+            await self._work()
         except (Killed, asyncio.CancelledError):
             self.outcome = "killed"
             if not self.dead:
@@ -168,27 +172,53 @@ class Process:
         finally:
             PROCESS.reset(token)
 
-    async def _apply(self) -> None:
+    async def _work(self) -> None:
         outside = Outside(self.site.clock, self.site.ids, self.site.spec_of, self.site.jitter, self.open_store)
         hooks = Hooks(self._approve, lambda event: None, self.said.append, self._running)
         try:
-            project = load_sources(self.folder, [Source("main.hcl", self.text)])
             if self.forces_lock:
                 self.site.take_lock_from_others(self.folder)
-            self.applied = await apply(project, Request(self.options, environment={}), outside, hooks)
+            if self.command in ("plan", "approve"):
+                await self._plan(outside)
+            else:
+                await self._apply(outside, hooks)
         except DiagnosticsError as problem:
             self.outcome = "refused: " + "; ".join(f"{item.summary}: {item.detail}" for item in problem.diagnostics)
-        else:
-            self.outcome = _outcome(self.applied)
         self.site.note(self, self.outcome)
 
+    async def _apply(self, outside: Outside, hooks: Hooks) -> None:
+        request = Request(self.options, environment={})
+        approved = None
+        project = load_sources(self.folder, [Source("main.hcl", self.text)])
+        if self.command == "carry out":
+            approved = planfile.read(self.plan_file)
+            request, project = approved.request(request), approved.project(self.folder)
+        self.applied = await apply(project, request, outside, hooks, approved=approved)
+        self.outcome = _outcome(self.applied)
+
+    async def _plan(self, outside: Outside) -> None:
+        project = load_sources(self.folder, [Source("main.hcl", self.text)])
+        request = Request(self.options, environment={})
+        async with plan(project, request, outside) as found:
+            self._look(found)
+            if self.command == "approve":
+                planfile.write(self.plan_file, planfile.build(found, request, "0", {}, ""))
+        self.outcome = "planned"
+
+    @property
+    def plan_file(self) -> Path:
+        return self.folder / "approved.plan"
+
     def _approve(self, found: Planned) -> bool:
+        self._look(found)
+        return True
+
+    def _look(self, found: Planned) -> None:
         self.planned = found
         plan = found.folded.plan
         self.approved = {change.cloud_id for change in plan.effective if change.destroys and change.cloud_id}
         self.site.note(self, "plan: " + (", ".join(_shown(found)) or "nothing"))
         self.site.judge_plan(self, found)
-        return True
 
     def _running(self, run: Apply | None) -> None:
         self.run = run
@@ -202,6 +232,8 @@ def _shown(found: Planned) -> list[str]:
 
 
 def _outcome(done: Applied) -> str:
+    if done.already:
+        return f"already applied in {done.already}"
     if done.result is None:
         return "nothing to do" if not done.plan.blocked else "blocked"
     if done.result.complete and not done.plan.blocked:

@@ -15,9 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from brevplan.contract.errors import NotReady, OutOfQuota, OutOfStock
+from brevplan.engine.address import Address
 from brevplan.engine.bench import EVERYTHING, Options
+from brevplan.engine.change import Mode
 from brevplan.simcloud.faults import Chance, Fault, Trouble, Way
 from tests.simulation.audit import audit
 from tests.simulation.mutations import Guard
@@ -73,12 +76,12 @@ class Schedule:
         character = _character(chance)
         chances = tuple(_chances(chance, character))
         acts = tuple(_acts(chance, character))
-        if any(act.kind == "lose state" for act in acts):
+        if any(act.kind in ("lose state", "clone") for act in acts):
             # what nobody remembers is found by its mark alone: a list that leaves it out buys it again
             chances = tuple(item for item in chances if not item.fault.leaves_out)
         doubles = (
             any(item.fault.twice for item in chances)
-            or any(act.hand == "double" or act.kind == "lose state" for act in acts)
+            or any(act.hand == "double" or act.kind in ("lose state", "clone") for act in acts)
         )  # fmt: skip
         return cls(seed, character, chances, acts, doubles)
 
@@ -156,9 +159,11 @@ def _acts(chance: Random, character: Character) -> Iterator[Act]:
 
 def _run(chance: Random, setup: Setup, number: int) -> Act:
     kind = chance.choices(
-        ("run", "die", "power", "stop", "disturb", "cross", "force", "wrong key"), (20, 40, 8, 8, 10, 5, 8, 6)
-    )[0]
-    if kind == "wrong key" and not number:
+        ("run", "die", "power", "stop", "disturb", "cross", "force", "wrong key", "plan", "destroy", "approved",
+         "target", "clone"),
+        (20, 40, 8, 8, 10, 5, 8, 6, 6, 8, 10, 5, 5),
+    )[0]  # fmt: skip
+    if not number and kind in ("wrong key", "clone"):
         kind = "die"
     at = chance.choice((chance.randint(1, 25), chance.randint(1, 60), chance.randint(1, 150)))
     match kind:
@@ -174,6 +179,8 @@ def _run(chance: Random, setup: Setup, number: int) -> Act:
         case "cross" | "force":
             stall = Accidents(stalls_at=chance.randint(4, 30), stall_s=chance.choice((0.0, 10.0, 28.0)))
             return Act(kind, setup, stall, seconds=chance.choice((0.0, 0.3, 2.0, 12.0)))
+        case "plan" | "destroy" | "approved" | "target":
+            return Act(kind, setup, Accidents(dies_at=chance.choice((0, at))))
         case _:
             return Act(kind, setup)
 
@@ -244,23 +251,56 @@ class _Player:
                 self._with_wrong_key()
             case "cross" | "force":
                 self._two(act)
+            case "plan":
+                self._run(act.accidents, command="plan")
+            case "destroy":
+                self._run(act.accidents, Options(mode=Mode.DESTROY))
+            case "target":
+                self._run(act.accidents, Options(targets=(Address("instance", self.setup.blocks[0][0]),)))
+            case "approved":
+                self._approve_and_carry_out(act.accidents)
+            case "clone":
+                self._from_a_clone()
             case _:
                 accidents = act.accidents
                 if accidents.hand_at:
                     accidents = replace(accidents, hand=lambda: site.hand(act.hand, act.pick))
                 self._run(accidents)
 
-    def _run(self, accidents: Accidents | None = None, options: Options = EVERYTHING) -> Process:
-        process = self._process(accidents, options)
+    def _approve_and_carry_out(self, accidents: Accidents) -> None:
+        """Write a plan down, and carry it out: what dies goes on with the same plan."""
+        self._run(command="approve")
+        if (self.site.folder / "approved.plan").exists():
+            self._run(accidents, command="carry out")
+            self._run(command="carry out")
+            (self.site.folder / "approved.plan").unlink()
+
+    def _from_a_clone(self) -> None:
+        """Somebody applies the same configuration from another folder, with a state of its own."""
+        # two states know nothing of each other's launches under way: they have landed
+        self.site.wait(self.schedule.character.latest_s + self.schedule.character.list_lag_s + 1.0)
+        folder = self.site.folder / "clone"
+        folder.mkdir(exist_ok=True)
+        self._run(folder=folder)
+        self.site.wait(self.schedule.character.latest_s + self.schedule.character.list_lag_s + 1.0)
+
+    def _run(self, accidents: Accidents | None = None, options: Options = EVERYTHING, **fields: Any) -> Process:
+        process = self._process(accidents, options, **fields)
         self.site.run(process)
         self._count(process)
         return process
 
-    def _process(self, accidents: Accidents | None = None, options: Options = EVERYTHING) -> Process:
+    def _process(
+        self,
+        accidents: Accidents | None = None,
+        options: Options = EVERYTHING,
+        command: str = "apply",
+        folder: Path | None = None,
+    ) -> Process:
         self._numbers += 1
         given = replace(accidents) if accidents is not None else Accidents()
         text = self.setup.text(self.schedule.character)
-        return Process(self.site, f"run {self._numbers}", self.site.folder, text, given, options)
+        return Process(self.site, f"run {self._numbers}", folder or self.site.folder, text, given, options, command)
 
     def _count(self, process: Process) -> None:
         self.counts["runs"] += 1

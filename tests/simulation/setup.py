@@ -64,14 +64,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
+    """`names` counts the names that were ever given, `moved` are the renamings so far: old and new block."""
+
     blocks: tuple[tuple[str, Block], ...]
     port: int = 443
+    names: int = 2
+    moved: tuple[tuple[str, str], ...] = ()
 
     def text(self, character: Character) -> str:
         parts = [f'brevplan {{\n  project = "{PROJECT}"\n}}\nprovider "local" {{\n  {character.settings()}\n}}\n']
         if any(block.firewall for _, block in self.blocks):
             parts.append(f'resource "firewall" "web" {{\n  ingress {{\n    from_port = {self.port}\n  }}\n}}\n')
         parts += [block.text(name) for name, block in self.blocks]
+        parts += [f"moved {{\n  from = instance.{old}\n  to   = instance.{new}\n}}\n" for old, new in self.moved]
         return "".join(parts)
 
     def expected(self) -> dict[str, Expected]:
@@ -98,7 +103,7 @@ def edited(setup: Setup, chance: Random) -> Setup:
     """Draw the next one: a block changed in one thing, gone, or new."""
     blocks = dict(setup.blocks)
     name = chance.choice(sorted(blocks))
-    match chance.randrange(7):
+    match chance.randrange(8):
         case 0:
             blocks[name] = replace(blocks[name], type=chance.choice(TYPES), power=None)
         case 1:
@@ -110,11 +115,32 @@ def edited(setup: Setup, chance: Random) -> Setup:
         case 4:
             blocks[name] = replace(blocks[name], type="cpu_4x_general", power=chance.choice(("stopped", "running")))
         case 5 if len(blocks) > 1:
-            del blocks["b"]
+            del blocks[name]
+            blocks = {other: _without(block, name) for other, block in blocks.items()}
+        case 6:
+            return _renamed(setup, name)
+        case _ if len(blocks) < 3:
+            blocks[f"n{setup.names}"] = _block(chance)
+            ports = chance.choice((80, 443))
+            return replace(setup, blocks=tuple(sorted(blocks.items())), port=ports, names=setup.names + 1)
         case _:
-            blocks.setdefault("b", _block(chance))
-            return replace(setup, blocks=tuple(sorted(blocks.items())), port=chance.choice((80, 443)))
+            blocks[name] = replace(blocks[name], firewall=not blocks[name].firewall)
     return replace(setup, blocks=tuple(sorted(blocks.items())))
+
+
+def _without(block: Block, name: str) -> Block:
+    return replace(block, reads="") if block.reads == name else block
+
+
+def _renamed(setup: Setup, old: str) -> Setup:
+    """Call a block otherwise, with the `moved` block that says so."""
+    new = f"n{setup.names}"
+    blocks = {
+        (new if name == old else name): replace(block, reads=new) if block.reads == old else block
+        for name, block in setup.blocks
+    }
+    moved = (*setup.moved, (old, new))
+    return replace(setup, blocks=tuple(sorted(blocks.items())), names=setup.names + 1, moved=moved)
 
 
 def _block(chance: Random) -> Block:
