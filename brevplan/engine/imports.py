@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brevplan.diagnostics import Diagnostics, Span
@@ -48,7 +48,7 @@ class Imports:
                 yield item
 
 
-def read_imports(scope: ModuleScope, diagnostics: Diagnostics, given: Iterable[Import] = ()) -> Imports:
+def read_imports(scope: ModuleScope, diagnostics: Diagnostics, given: Sequence[Import] = ()) -> Imports:
     """Evaluate the blocks of the root module over what is known before anything is planned.
 
     What is `given` beside them goes before a block for the same address.
