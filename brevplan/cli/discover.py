@@ -24,6 +24,7 @@ from brevplan.render.discovered import discovered_document, render_discovered
 @click.pass_obj
 def discover(terminal: Terminal, adopt: str | None, as_json: bool, given: tuple[str, ...], no_color: bool) -> int:
     """List the machines of all accounts that the state does not know. Only reads at the clouds."""
+    terminal.json = as_json
     request = writer_request(terminal, given, "0s", EVERYTHING)
     world = system_world()
     project = load_checked(terminal.directory, request, world.clock.now())

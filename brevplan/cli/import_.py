@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
@@ -28,7 +27,7 @@ def import_(
     request = writer_request(terminal, given, lock_timeout, UNHINDERED)
     world = system_world()
     (wanted,) = parse_addresses([address], "import")
-    project = load_checked(Path(terminal.directory), request, world.clock.now())
+    project = load_checked(terminal.directory, request, world.clock.now())
     done = asyncio.run(import_machine(project, request, world, wanted, cloud_id, terminal.error_line))
     _show(terminal, done)
     return 0
