@@ -33,6 +33,9 @@ def render_rebuilt(result: Rebuilt) -> Iterator[str]:
 
 def _recorded(result: Rebuilt) -> Iterator[str]:
     if not (result.restored or result.kept_in_state):
+        yield from (
+            () if result.left or result.problems else ("Nothing that leads to a declared address was missing.", "")
+        )
         return
     yield "Recorded:"
     yield from (f"  {address}: as it is declared" for address in result.kept_in_state)

@@ -158,6 +158,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(
             f"{path} has format {version}; this version reads up to {len(MIGRATIONS)}.", "Install a newer brevplan."
         )
+    if tables and version < 1:
+        raise StateDamaged(f"{path}: it has tables, and the format {version}, which never was.", REBUILD)
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
