@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from brevplan.contract.model import DEAD, Instance
+from brevplan.contract.model import DEAD, HALTED, Instance
 from brevplan.engine.address import Address
 from brevplan.engine.identity import cred_ref_id
 from brevplan.engine.observed import Facts, address_in, workspace_in
@@ -139,7 +139,12 @@ def tagged_address(machine: Instance) -> Address | None:
         return None
 
 
+def hourly_price(machine: Instance) -> Decimal | None:
+    """Give USD per hour as a machine stands: nothing while it is stopped, None where it is not known."""
+    return Decimal(0) if machine.status in HALTED else machine.hourly_price
+
+
 def hourly_total(found: Iterable[Discovered]) -> tuple[Decimal, int]:
     """Add up USD per hour of what nobody accounts for, and count the machines whose price is not known."""
-    prices = [item.machine.hourly_price for item in found if item.standing in UNACCOUNTED]
+    prices = [hourly_price(item.machine) for item in found if item.standing in UNACCOUNTED]
     return sum((price for price in prices if price is not None), Decimal(0)), sum(price is None for price in prices)

@@ -51,7 +51,7 @@ async def import_machine(
             alias = provider_of(project, address, facts)
             say(f'{address}: Importing from ID "{cloud_id}"...')
             machine = await living_machine(facts, accounts, alias, cloud_id)
-            check_unowned(machine, facts.views[alias].fingerprint, rows)
+            check_unowned(machine, facts, alias, rows)
             return (Import(address, cloud_id, alias, None),)
 
         async with planned(project, request, world, state.store, writing=True, taking=find) as found:
@@ -131,11 +131,12 @@ def _check_free(facts: Facts, address: Address) -> None:
         )  # fmt: skip
 
 
-def check_unowned(machine: Instance, account: str, rows: Sequence[Record]) -> None:
-    """Refuse a machine that has an address already; raise `DiagnosticsError` naming it."""
+def check_unowned(machine: Instance, facts: Facts, alias: str, rows: Sequence[Record]) -> None:
+    """Refuse a machine that has an address already, in any workspace; raise `DiagnosticsError` naming it."""
+    account = facts.views[alias].fingerprint
     for row in rows:
         if (row.account, row.cloud_id) == (account, machine.cloud_id) and row.role is not Role.FORGOTTEN:
-            where = "" if row.workspace == "default" else f" in the workspace {row.workspace}"
+            where = "" if row.workspace == facts.workspace else f" in the workspace {row.workspace}"
             state = "" if row.role is Role.CURRENT else f" ({row.role.value})"
             raise failure(
                 "Import is not possible", f"{machine.cloud_id} is recorded as {row.address}{state}{where} already.",

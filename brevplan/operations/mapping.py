@@ -67,7 +67,7 @@ class Mapper:
                     text = f"{machine.cloud_id} is mapped to {found[key].address} and to {wish.address}."
                     raise failure("Map is not possible", text, hint="One machine can have one address only.")
                 if self._make_room(facts, wish, machine):
-                    check_unowned(machine, facts.views[alias].fingerprint, self.rows)
+                    check_unowned(machine, facts, alias, self.rows)
                     found[key] = Import(wish.address, machine.cloud_id, alias, None)
             except DiagnosticsError as problem:
                 problems.extend(problem.diagnostics)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from brevplan.engine.address import Address
-from brevplan.engine.discovery import UNACCOUNTED, Discovered, Standing, hourly_total
+from brevplan.engine.discovery import UNACCOUNTED, Discovered, Standing, hourly_price, hourly_total
 from brevplan.render.money import dollars, hourly
 from brevplan.render.tables import render_table
 
@@ -28,7 +28,8 @@ def render_discovered(found: Sequence[Discovered]) -> Iterator[str]:
 
 def _row(item: Discovered) -> list[str]:
     machine = item.machine
-    price = dollars(machine.hourly_price) if machine.hourly_price is not None else "unknown"
+    amount = hourly_price(machine)
+    price = dollars(amount) if amount is not None else "unknown"
     return [
         item.alias, machine.cloud_id, machine.name or "-", machine.instance_type or "-", machine.location or "-",
         machine.status.value, price, what_it_is(item),
@@ -76,6 +77,7 @@ def discovered_document(found: Sequence[Discovered], adopted: Mapping[Address, D
 
 def _document(item: Discovered, adopted: Address | None) -> dict[str, Any]:
     machine = item.machine
+    amount = hourly_price(machine)
     return {
         "provider": item.alias,
         "id": machine.cloud_id,
@@ -84,7 +86,7 @@ def _document(item: Discovered, adopted: Address | None) -> dict[str, Any]:
         "instance_type": machine.instance_type or None,
         "location": machine.location or None,
         "status": machine.status.value,
-        "hourly_price": float(machine.hourly_price) if machine.hourly_price is not None else None,
+        "hourly_price": float(amount) if amount is not None else None,
         "standing": item.standing.value,
         "address": str(item.address) if item.address is not None else None,
         "owner": item.owner or None,

@@ -34,7 +34,9 @@ def render_rebuilt(result: Rebuilt) -> Iterator[str]:
 def _recorded(result: Rebuilt) -> Iterator[str]:
     if not (result.restored or result.kept_in_state):
         yield from (
-            () if result.left or result.problems else ("Nothing that leads to a declared address was missing.", "")
+            ()
+            if result.left or result.problems
+            else ("There was nothing to record: no machine without a row leads to a declared address.", "")
         )
         return
     yield "Recorded:"

@@ -16,6 +16,7 @@ from brevplan.contract.errors import AuthFailed
 from brevplan.diagnostics import DiagnosticsError, Source
 from brevplan.engine.address import Address
 from brevplan.engine.bench import Options
+from brevplan.engine.ports import StateLost
 from brevplan.engine.rebuilt import Rebuilt
 from brevplan.operations.importing import UNHINDERED, Imported, import_machine
 from brevplan.operations.mapping import parse_wishes
@@ -23,6 +24,7 @@ from brevplan.operations.project import load_sources
 from brevplan.operations.rebuild import rebuild
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
 from brevplan.simcloud.model import cloud_id_of
+from brevplan.state.lock import Holder, Lock, try_lock
 from tests.world import KEY, Lab, actions, configuration
 
 REST = """
@@ -392,3 +394,59 @@ def double(lab: Lab, cloud_id: str) -> None:
         body = msgspec.structs.replace(machine.body, cloud_id=cloud_id_of(number))
         cloud.add(msgspec.structs.replace(machine, number=number, body=body))
     cloud.close()
+
+
+@pytest.mark.parametrize("write", [lambda lab: restore(lab), lambda lab: take_in(lab, "instance.m[0]", "i-00000001")])
+def test_who_writes_without_a_plan_takes_the_lock_and_raises_the_epoch(
+    tmp_path: Path, write: Callable[[Lab], object]
+) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    with sqlite3.connect(tmp_path / "brevplan.db") as connection:
+        connection.execute("DELETE FROM resources")
+    connection.close()
+    older = lab.state()
+    older.epoch = older.meta().epoch
+    holder = Holder("0123", "ann", "box", 1, "apply", "2026-01-01T00:00:00Z")
+    lock = try_lock(tmp_path / "brevplan.db", holder)
+    assert isinstance(lock, Lock)
+    with pytest.raises(DiagnosticsError) as problem:
+        write(lab)
+    assert "ann@box" in problem.value.diagnostics[0].detail
+    lock.release()
+    write(lab)
+    assert lab.recorded() == {"instance.m[0]": "i-00000001"}
+    with pytest.raises(StateLost):
+        older.transact([])
+    assert [run.outcome for run in older.runs()] == ["done", "done"]
+    older.close()
+
+
+@pytest.mark.parametrize("write", [lambda lab: restore(lab), lambda lab: take_in(lab, "instance.m[0]", "i-00000001")])
+def test_the_cloud_is_only_read(tmp_path: Path, write: Callable[[Lab], object]) -> None:
+    lab = Lab(tmp_path, configuration(2))
+    lab.apply()
+    (tmp_path / "brevplan.db").unlink()
+    lab.faults.calls.clear()
+    write(lab)
+    assert {call.operation for call in lab.faults.calls if call.changes} == set()
+    assert lab.faults.count("list_instances") == 1
+
+
+def test_a_refused_import_leaves_no_state_behind(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    with pytest.raises(DiagnosticsError) as problem:
+        take_in(lab, "instance.m[0]", "i-00000001")
+    assert summaries(problem) == ["Import is not possible"]
+    assert not (tmp_path / "brevplan.db").exists()
+
+
+def test_secrets_are_digested_under_the_salt_of_the_new_state(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, body='user_data = sensitive("password=hunter2")'))
+    lab.apply()
+    (tmp_path / "brevplan.db").unlink()
+    restore(lab)
+    assert not lab.plan().has_changes
+    assert b"hunter2" not in (tmp_path / "brevplan.db").read_bytes()
+    lab.text = configuration(1, body='user_data = sensitive("password=hunter3")')
+    assert lab.plan().effective or lab.plan().changes[0].notes
