@@ -18,7 +18,8 @@ FLAGS: Final = frozenset(
 """Options that are true or false: `-json`, and also `-json=true`."""
 
 _OPTIONAL_VALUE: Final = {
-    "auto-approve": "true", "refresh": "true", "input": "true", "lock": "true", "write": "true", "list": "true",
+    "adopt": "imports.hcl", "auto-approve": "true", "refresh": "true", "input": "true", "lock": "true", "write": "true",
+    "list": "true",
 }  # fmt: skip
 """Options whose value may be left out, and what it then is."""
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final
 
 import click
@@ -27,6 +28,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "state": ("state", "Look into the state"),
     "console": ("console", "Evaluate expressions over the configuration and the state"),
     "graph": ("graph", "Draw what depends on what"),
+    "import": ("import_", "Record a machine that is there at a declared address"),
+    "discover": ("discover", "List the machines that the state does not know"),
+    "rebuild": ("rebuild", "Restore a lost or damaged state from configuration and clouds"),
     "offers": ("offers", "List what can be rented, cheapest first"),
     "history": ("history", "List past runs"),
     "fmt": ("fmt", "Write files in the canonical style"),
@@ -46,7 +50,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"brevplan.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command = getattr(module, f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)
         return command
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,29 @@ def variable_options(command: F) -> F:
     command = click.option("--given", multiple=True, hidden=True)(command)
     command = click.option("--var", "_var", expose_value=False, metavar="NAME=VALUE", help="Set a variable.")(command)
     return click.option("--var-file", expose_value=False, metavar="FILE", help="Read variables from a file.")(command)
+
+
+def writer_options(command: F) -> F:
+    """Add the options of commands that write to the state, and make no plan to approve."""
+    options = [
+        click.option("--lock-timeout", default="0s", metavar="D", help="Wait this long for the state's lock."),
+        click.option("--no-color", is_flag=True, help="No colours."),
+        click.option("--input", "_input", type=bool, expose_value=False, hidden=True),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def writer_request(terminal: Terminal, given: Iterable[str], lock_timeout: str, options: Options) -> Request:
+    """Give the request of a command with `writer_options` and `variable_options`; raise `DiagnosticsError`."""
+    return Request(
+        options,
+        read_given(given),
+        terminal.environment.get("BREVPLAN_WORKSPACE", ""),
+        lock_timeout=to_seconds(lock_timeout, "-lock-timeout"),
+        environment=terminal.environment,
+    )
 
 
 def plan_options(command: F) -> F:

@@ -9,6 +9,7 @@ from brevplan.contract.client import UpdateTags
 from brevplan.contract.errors import CloudError, NotFound
 from brevplan.contract.model import CloudId
 from brevplan.engine.accounts import Account
+from brevplan.engine.address import Address
 from brevplan.engine.change import Change
 from brevplan.engine.graph import Step
 from brevplan.engine.identity import address_tag
@@ -22,13 +23,20 @@ async def rename_machine(shop: Workshop, change: Change) -> str:
     account = shop.accounts.get(change.alias)
     if account is None or not change.cloud_id or not isinstance(account.client, UpdateTags):
         return ""
-    tag = address_tag(shop.workspace, change.address)
     try:
         async with shop.slots.slot():
-            await account.patience.retried(partial(account.client.update_mark, CloudId(change.cloud_id), address=tag))
+            await write_address(account, shop.workspace, change.cloud_id, change.address)
     except CloudError as problem:
         return f"{change.address}: the machine still bears the name {change.moved_from}: {problem}"
     return ""
+
+
+async def write_address(account: Account, workspace: str, cloud_id: str, address: Address) -> None:
+    """Make an address the one beside a machine's mark, where the cloud lets us; raise `CloudError`."""
+    client = account.client
+    if isinstance(client, UpdateTags):
+        tag = address_tag(workspace, address)
+        await account.patience.retried(partial(client.update_mark, CloudId(cloud_id), address=tag))
 
 
 def moved_rows(facts: Facts, moved: Iterable[Change]) -> Iterator[tuple[str, Record]]:

@@ -13,7 +13,7 @@ from brevplan.engine.address import Address, Target
 from brevplan.engine.change import Change, Mode
 from brevplan.engine.config import Config, Declaration
 from brevplan.engine.expand import expand
-from brevplan.engine.imports import Imports
+from brevplan.engine.imports import Import, Imports
 from brevplan.engine.kind import Ability, DataKind, Finding, Kind, Outcome, Schema
 from brevplan.engine.observed import Facts, Orphan, Present, Wanted
 from brevplan.engine.ports import Record
@@ -51,6 +51,8 @@ class Inputs:
     variables: Mapping[str, Value]
     environment: Environment
     options: Options = EVERYTHING
+    taken: tuple[Import, ...] = ()
+    """Machines that a command takes in, as an `import` block would."""
 
 
 class Bench:
@@ -63,6 +65,8 @@ class Bench:
         self.changes: dict[Address, Change] = {}
         self.drift: list[Change] = []
         self.imports = Imports()
+        self.claimed: set[tuple[str, str]] = set()
+        """Account and cloud id of each machine that is taken in by name: its mark leads nowhere else."""
         self.needs: set[str] = set()
         """Accounts whose catalogue is needed before the fold can be finished."""
         self.protected: set[Address] = set()
@@ -122,6 +126,10 @@ class Bench:
         """Say which machine an `import` block names for an address."""
         found = self.imports.wanted.get(address)
         return Wanted(found.cloud_id, found.provider or alias) if found is not None else None
+
+    def is_claimed(self, alias: str, machine: Instance) -> bool:
+        """Tell whether a machine is taken in by name."""
+        return (self.account(alias), str(machine.cloud_id)) in self.claimed
 
     def report(
         self,
@@ -210,9 +218,10 @@ class Bench:
     def unclaimed(self) -> list[Orphan]:
         """Give the orphans as they can be told before all is planned: no declared address awaits them."""
         if self._orphans is None:
-            claims = [self._claims(address) for address in self._declared()]
+            claims = [self._claims(address) for address in self.declared()]
             self.scope.board.forget_unknown()  # it may have been too early to ask for these
-            self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found))
+            named = frozenset(cloud_id for _, cloud_id in self.claimed)
+            self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found) | named)
             sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
             self._reaped = [orphan for orphan in self.facts.orphans(sole) if self.is_reaped(orphan.instance)]
         return self._orphans
@@ -228,7 +237,7 @@ class Bench:
             return []
         return [machine for _, machine in self.facts.marked(address)]
 
-    def _declared(self) -> Iterator[Address]:
+    def declared(self) -> Iterator[Address]:
         """Give the addresses that are declared, as far as that can be told before everything is planned."""
         quiet = Diagnostics()
         pending = [self.scope]

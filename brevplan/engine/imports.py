@@ -1,8 +1,8 @@
-"""`import` blocks evaluated: which machine is to be taken in at which address."""
+"""`import` blocks evaluated, beside what a command names: which machine is to be taken in at which address."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brevplan.diagnostics import Diagnostics, Span
@@ -17,12 +17,15 @@ from brevplan.lang.values import Secret, Unknown, Value
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One machine that an `import` block names; `provider` is empty where the resource itself says it."""
+    """One machine that an `import` block names; `provider` is empty where the resource itself says it.
+
+    `span` is None where no block names it, but the command line.
+    """
 
     address: Address
     cloud_id: str
     provider: str
-    span: Span
+    span: Span | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,18 @@ class Imports:
                 yield item
 
 
-def read_imports(scope: ModuleScope, diagnostics: Diagnostics) -> Imports:
-    """Evaluate the blocks of the root module over what is known before anything is planned."""
-    found = Imports()
-    by_id: dict[tuple[str, str], Import] = {}
+def read_imports(scope: ModuleScope, diagnostics: Diagnostics, given: Sequence[Import] = ()) -> Imports:
+    """Evaluate the blocks of the root module over what is known before anything is planned.
+
+    What is `given` beside them goes before a block for the same address.
+    """
+    found = Imports({item.address: item for item in given})
+    by_id = {(provider, item.cloud_id): item for item in given for provider in (item.provider, "")}
+    told = frozenset(found.wanted)
     for block in scope.config.imports:
         for item in _of_block(block, scope, diagnostics):
+            if item.address in told:
+                continue
             if item.address in found.wanted:
                 diagnostics.error("Duplicate import", f"{item.address} is imported twice.", item.span)
             elif (item.provider, item.cloud_id) in by_id:

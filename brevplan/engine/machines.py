@@ -18,6 +18,7 @@ from brevplan.contract.client import Capability
 from brevplan.contract.errors import CloudError, InstanceNotFound, NotFound, Sent
 from brevplan.contract.model import DEAD, HALTED, CloudId, CreateInstanceAttrs, Instance, LifecycleStatus, RefId
 from brevplan.engine.accounts import Account, Snapshot
+from brevplan.engine.adoption import adopted_record
 from brevplan.engine.change import Change, Power
 from brevplan.engine.committer import Committer
 from brevplan.engine.graph import Step
@@ -423,21 +424,12 @@ def _room_for(change: Change) -> list[Write]:
 
 def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance | None) -> Record:
     assert machine is not None
-    return Record(
-        key=machine.ref_id or f"{account.fingerprint}:{machine.cloud_id}",
-        workspace=shop.workspace,
-        address=step.address,
-        role=Role.CURRENT,
-        kind=goal.kind.name,
-        attributes=shop.sealed(goal.kind.observe(machine, account.traits)),
-        alias=account.alias,
-        account=account.fingerprint,
-        ref_id=machine.ref_id,
-        cloud_id=machine.cloud_id,
-        settled=False,
-        protected=goal.protected,
-        reads=goal.reads,
+    observed = shop.sealed(goal.kind.observe(machine, account.traits))
+    row = adopted_record(
+        shop.workspace, step.address, goal.kind.name, machine, account, observed, shop.bound_ids.values()
     )
+    shop.bound_ids[(account.fingerprint, machine.cloud_id)] = row.key
+    return dataclasses.replace(row, protected=goal.protected, reads=goal.reads)
 
 
 async def _must_get(account: Account, cloud_id: str) -> Instance:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from brevplan.diagnostics import Diagnostics, as_warning
-from brevplan.engine.address import Address
+from brevplan.engine.address import Address, path_names
 from brevplan.engine.bench import Bench, Inputs
 from brevplan.engine.board import Context, Expansion
 from brevplan.engine.change import Action, Change, Cost, Mode, OrphanNote, Plan
@@ -71,7 +71,8 @@ class _Fold:
 
     def run(self) -> Folded | Needs:
         bench = self.bench
-        bench.imports = read_imports(self.scope, self.diagnostics)
+        bench.imports = read_imports(self.scope, self.diagnostics, bench.inputs.taken)
+        self.claim()
         self.scope.board.forget_unknown()  # it was too early to ask for these
         check_removals(self.config, self.diagnostics)
         if not self.declarations():
@@ -96,6 +97,18 @@ class _Fold:
             self.orphans(),
         )
         return Folded(plan, self.scope, self.diagnostics, self.contexts, cleanups, self.books(changes))
+
+    def claim(self) -> None:
+        """Note which machines are taken in by name, so that their marks lead to no other address."""
+        quiet = Diagnostics()
+        for item in self.bench.imports.wanted.values():
+            if item.address in self.bench.facts.records:
+                continue  # taken in by an earlier run
+            declaration = self.config.declaration(item.address)
+            alias: str | None = item.provider
+            if not alias and declaration is not None:
+                alias = self.providers.of(path_names(item.address.module), declaration, quiet)
+            self.bench.claimed.add((self.bench.account(alias or ""), item.cloud_id))
 
     # everything that is declared, in order
 
@@ -287,7 +300,9 @@ class _Fold:
                     "Import of something undeclared",
                     f"No {item.address} is declared to take {item.cloud_id} in.",
                     item.span,
-                    hint="Declare it, or let -generate-config-out=FILE write a first version.",
+                    hint="Declare it, or let -generate-config-out=FILE write a first version."
+                    if item.span is not None
+                    else "Its block makes other instances: see its count or for_each.",
                 )
 
     def endings(self) -> tuple[list[Change], list[Record]]:

@@ -68,7 +68,9 @@ def _sighting(bench: Bench, subject: Subject) -> Sighting:
         bench.imports.met.add(subject.address)
     if subject.kind.needs_provider:
         found = sight(bench.facts, subject.address, subject.alias, wanted)
-        if wanted is not None and isinstance(found, (Absent, Present)):
+        if wanted is None:
+            return _without_claimed(bench, subject.address, found)
+        if isinstance(found, (Absent, Present)):
             _check_import(bench, subject, wanted, found)
         return found
     if wanted is not None:
@@ -76,6 +78,20 @@ def _sighting(bench: Bench, subject: Subject) -> Sighting:
         bench.diagnostics.error("Invalid import", problem, bench.imports.wanted[subject.address].span)
     record = bench.facts.records.get(subject.address)
     return Present(record, None) if record is not None else Absent()
+
+
+def _without_claimed(bench: Bench, address: Address, found: Sighting) -> Sighting:
+    """Leave out machines that are taken in by name at another address, whatever their marks say."""
+    if not bench.claimed or not (isinstance(found, Ambiguous) or (isinstance(found, Present) and not found.record)):
+        return found
+    record = bench.facts.records.get(address)  # of a machine that is gone, or there is none
+    marked = bench.facts.marked(address)
+    left = [(alias, machine) for alias, machine in marked if not bench.is_claimed(alias, machine)]
+    if len(left) == len(marked):
+        return found
+    if len(left) > 1:
+        return Ambiguous(tuple(machine for _, machine in left))
+    return Present(None, left[0][1], left[0][0], record) if left else Absent(record)
 
 
 def _check_import(bench: Bench, subject: Subject, wanted: Wanted, found: Absent | Present) -> None:

@@ -40,6 +40,20 @@ async def observe(
     return views
 
 
+async def look_up(account: Account, view: AccountView, cloud_id: str) -> Instance | None:
+    """Give one living machine of an account by its id: from the list, else by itself; raise `CloudError`."""
+    machine = view.machines.get(cloud_id)
+    if machine is None:
+        try:
+            machine = await account.patience.retried(lambda: account.client.get_instance(CloudId(cloud_id)))
+        except NotFound:
+            return None
+        if machine.status not in DEAD:
+            view.machines[cloud_id] = machine
+            view.hidden.add(cloud_id)
+    return machine if machine.status not in DEAD else None
+
+
 def blank_view(account: Account) -> AccountView:
     """Give the view of an account that is not looked at (`-refresh=false`)."""
     return AccountView(account.alias, account.fingerprint, account.spec, account.traits)

@@ -23,7 +23,6 @@ from brevplan.engine.ports import (
     PutRecord,
     Record,
     RetireIntent,
-    RunRow,
     StateLost,
     Write,
     rfc3339,
@@ -34,10 +33,10 @@ from brevplan.lang.values import has_unknown
 from brevplan.operations.approval import Progress
 from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure, state_lost
+from brevplan.operations.planning import Planned, Request, open_state, planned, state_lost
 from brevplan.operations.project import KINDS, Project
-from brevplan.operations.world import Outside, git_commit, host_name, user_name
-from brevplan.state.errors import StateError
+from brevplan.operations.recording import run_row, take_over
+from brevplan.operations.world import Outside
 from brevplan.state.store import StateStore
 
 
@@ -80,7 +79,7 @@ async def apply(
     assert store is not None
     try:
         with locked(store.path, command, world, request.lock_timeout, hooks.say):
-            _take(store, project, world)
+            take_over(store, project, world)
             fixed = None
             progress = Progress()
             if approved is not None:
@@ -96,15 +95,6 @@ async def apply(
         raise state_lost(problem) from problem
     finally:
         store.close()
-
-
-def _take(store: StateStore, project: Project, world: Outside) -> None:
-    try:
-        meta = store.meta()
-        name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
-        store.take(name if name != meta.project else "")
-    except StateError as problem:
-        raise state_failure(problem) from problem
 
 
 async def _run(
@@ -235,14 +225,15 @@ def _record_drift(found: Planned, world: Outside, store: StateStore, command: st
         if record is not None and change.after is not None:
             writes.append(PutRecord(_refreshed(record, change, found.facts.salt)))
     if any(output.action is not Action.NOOP for output in plan.outputs.values()):
-        writes.append(PutOutputs(plan.workspace, _outputs_now(plan, found.facts.salt)))
+        writes.append(PutOutputs(plan.workspace, outputs_now(plan, found.facts.salt)))
     store.transact(writes)
     result = Result(Counts())
     writer.close(result)
     return Applied(plan, result)
 
 
-def _outputs_now(plan: Plan, salt: str) -> dict[str, Any]:
+def outputs_now(plan: Plan, salt: str) -> dict[str, Any]:
+    """Give the outputs as a plan knows them, in the form that the state keeps."""
     return {
         name: store_output(output.after, salt, sensitive=output.sensitive)
         for name, output in plan.outputs.items()
@@ -264,12 +255,9 @@ class _Run:
     def open(self, found: Planned, command: str) -> None:
         plan = found.folded.plan
         counts = plan.counts
-        row = RunRow(
-            self.run_id, plan.workspace, command, f"{user_name()}@{host_name()}", git_commit(found.project.directory),
-            rfc3339(self.world.clock.now()), "", plan.plan_id,
-            f"{counts.add} to add, {counts.change} to change, {counts.destroy} to destroy", "running",
-        )  # fmt: skip
-        self._write(OpenRun(row))
+        summary = f"{counts.add} to add, {counts.change} to change, {counts.destroy} to destroy"
+        row = run_row(self.world, found.project, plan.workspace, command, summary, self.run_id)
+        self._write(OpenRun(replace(row, plan_id=plan.plan_id)))
 
     def close(self, result: Result) -> None:
         counts = result.counts

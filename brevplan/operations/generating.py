@@ -14,12 +14,12 @@ from brevplan.lang.writer import Code, write_block
 from brevplan.operations.project import KINDS, Project, load_sources
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, option: str = "-generate-config-out") -> None:
     """Refuse to write over a file that is there; raise `DiagnosticsError`."""
     if path.exists() or path.is_symlink():
         raise failure(
-            "File exists", f"{path} is there already, and -generate-config-out writes a new file only.",
-            hint="Name another file.",
+            "File exists", f"{path} is there already, and {option} writes a new file only.",
+            hint=f"Name another file: {option}=FILE",
         )  # fmt: skip
 
 
@@ -55,19 +55,20 @@ def _blocks(project: Project, missing: Iterator[Import], facts: Facts) -> Iterat
 
 
 def _block(project: Project, item: Import, facts: Facts) -> str:
-    alias = item.provider or _default_provider(project)
+    alias = item.provider or default_provider(project)
     machine = facts.machine(alias, item.cloud_id, "") if alias in facts.views else None
     if machine is None:
         raise failure("Import is not possible", f'There is no machine "{item.cloud_id}" at "{alias}".', item.span)
     kind = KINDS[item.address.kind]
     arguments: dict[str, Value | Code] = dict(kind.written(kind.observe(machine, facts.views[alias].traits)))
     arguments.setdefault("public_key", Code('file("~/.ssh/id_ed25519.pub")'))  # few clouds tell the key
-    if alias != _default_provider(project) or len(project.config.providers) > 1:
+    if alias != default_provider(project) or len(project.config.providers) > 1:
         arguments = {"provider": Code(alias), **arguments}
     comment = f'Written by brevplan from the machine "{item.cloud_id}": look it over, and make it yours.'
     return write_block("resource", [item.address.kind, item.address.name], arguments, comment)
 
 
-def _default_provider(project: Project) -> str:
+def default_provider(project: Project) -> str:
+    """Give the provider of what does not say where it runs."""
     default = project.config.settings.default_provider
     return default.text if default is not None else next(iter(project.config.providers), "")

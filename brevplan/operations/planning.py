@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, ModuleAddress, Target, parse_target
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
 from brevplan.engine.board import Context
+from brevplan.engine.imports import Import
 from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
@@ -86,6 +87,10 @@ class Fixed:
     secret_names: frozenset[str] = frozenset()
 
 
+Taking = Callable[[Project, Facts, Mapping[str, Account]], Awaitable[tuple[Import, ...]]]
+"""Chooses machines to take in; raises `DiagnosticsError` where one cannot be."""
+
+
 def state_failure(problem: StateError) -> DiagnosticsError:
     return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
 
@@ -133,10 +138,12 @@ async def planned(
     writing: bool,
     locked_by: Holder | None = None,
     fixed: Fixed | None = None,
+    taking: Taking | None = None,
 ) -> AsyncIterator[Planned]:
     """Make a plan and keep its accounts open for the block; raise `DiagnosticsError`.
 
-    `writing` says that this run holds the lock, so that open intents of dead runs may be bound.
+    `writing` says that this run holds the lock, so that open intents of dead runs may be bound. `taking` chooses
+    machines to take in, once the clouds have been looked at.
     """
     diagnostics = Diagnostics(list(project.diagnostics.items))
     _warn_of_tracked(project, diagnostics)
@@ -148,7 +155,7 @@ async def planned(
         values = {**fixed.values, **{name: value for name, value in values.items() if name in fixed.secret_names}}
         scope = ModuleScope.of_root(project.config, values, environment_of(files, now), scope.board.context)
     diagnostics.raise_if_errors()
-    memory = _Memory.read(store, workspace)
+    memory = Memory.read(store, workspace)
     keys = provider_keys(project.config)
     accounts = await open_accounts(
         project.config, keys, scope, project.directory, request.environment, world, diagnostics
@@ -157,12 +164,15 @@ async def planned(
         diagnostics.raise_if_errors()
         check_recorded_providers(accounts, memory.mine, diagnostics)
         diagnostics.raise_if_errors()
-        facts = await _facts(project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics)
+        facts = await gather_facts(
+            project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics
+        )
         if request.generate_into is not None:
             from brevplan.operations.generating import with_generated  # it brings the parser along
 
             project = with_generated(project, request.generate_into, scope, facts)
-        folded = await _folded(project, request, files, now, values, facts, accounts)
+        taken = await taking(project, facts, accounts) if taking is not None else ()
+        folded = await _folded(project, request, files, now, values, facts, accounts, taken)
         diagnostics.extend(folded.diagnostics)
         _check_project(project, facts, folded, accounts, diagnostics)
         if fixed is None:
@@ -203,7 +213,7 @@ def workspace_of(request: Request, store: StateStore | None) -> str:
 
 
 @dataclass(slots=True)
-class _Memory:
+class Memory:
     """What the state remembers, or nothing where there is no state."""
 
     project: str = ""
@@ -215,7 +225,8 @@ class _Memory:
     outputs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, store: StateStore | None, workspace: str) -> _Memory:
+    def read(cls, store: StateStore | None, workspace: str) -> Memory:
+        """Read everything that a plan looks at; raise `DiagnosticsError`."""
         if store is None:
             return cls()
         try:
@@ -234,17 +245,18 @@ class _Memory:
             raise state_failure(problem) from problem
 
 
-async def _facts(
+async def gather_facts(
     project: Project,
     request: Request,
     store: StateStore | None,
-    memory: _Memory,
+    memory: Memory,
     accounts: Mapping[str, Account],
     workspace: str,
     writing: bool,
     locked_by: Holder | None,
     diagnostics: Diagnostics,
 ) -> Facts:
+    """Look at the clouds, and give that with what is remembered. What cannot be looked at is unverified."""
     name = project.config.settings.project or memory.project
     views: dict[str, AccountView]
     if request.refresh:
@@ -277,7 +289,7 @@ async def _facts(
     )
 
 
-def _bind_open(store: StateStore, memory: _Memory, views: Mapping[str, AccountView], workspace: str) -> None:
+def _bind_open(store: StateStore, memory: Memory, views: Mapping[str, AccountView], workspace: str) -> None:
     """Record the machines of launches whose run died before it could."""
     pending = [intent for intent in memory.intents if intent.state is IntentState.OPEN]
     if not pending:
@@ -305,8 +317,9 @@ async def _folded(
     values: Mapping[str, Value],
     facts: Facts,
     accounts: Mapping[str, Account],
+    taken: tuple[Import, ...],
 ) -> Folded:
-    given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), request.options)
+    given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), request.options, taken)
     while True:
         with collector_paused():
             found = fold(project.config, given, facts)

@@ -10,14 +10,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from brevplan.state.errors import StateDamaged, StateError, StateForeign, StateTooNew, StateUnusable
+from brevplan.state.errors import (
+    StateDamaged,
+    StateError,
+    StateForeign,
+    StateOfAnotherProgram,
+    StateTooNew,
+    StateUnusable,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID: Final = 0x62727631  # "brv1"
 _HEADER_BYTES: Final = 100
-REBUILD: Final = "Put a copy back, or move the file away: the next plan finds the machines again by their marks."
+REBUILD: Final = "brevplan rebuild restores it from the configuration and the cloud."
 
 
 def _m001_first_tables(db: Database) -> None:
@@ -150,16 +157,25 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != APPLICATION_ID:
-        raise StateForeign(
-            f"{path} is a SQLite file of another program.", 'Choose another path: backend "sqlite" { path = "…" }'
-        )
+        raise _not_ours(connection, path)
     if version > len(MIGRATIONS):
         raise StateTooNew(
             f"{path} has format {version}; this version reads up to {len(MIGRATIONS)}.", "Install a newer brevplan."
         )
+    if tables and version < 1:
+        raise StateDamaged(f"{path}: it has tables, and the format {version}, which never was.", REBUILD)
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
+
+
+def _not_ours(connection: sqlite3.Connection, path: Path) -> StateError:
+    ours = "SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'resources', 'intents')"
+    if connection.execute(ours).fetchone()[0] == 3:
+        return StateForeign(f"{path} has the tables of a state and the id of another program.", REBUILD)
+    return StateOfAnotherProgram(
+        f"{path} is a SQLite file of another program.", 'Choose another path: backend "sqlite" { path = "…" }'
+    )
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:

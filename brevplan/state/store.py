@@ -77,6 +77,18 @@ class StateStore:
 
     # reading
 
+    def check(self) -> None:
+        """Read everything there is, once; raise `StateError` for what cannot be read."""
+        self.meta()
+        self.selected_workspace()
+        self.records()
+        self.intents()
+        self.accounts()
+        self.runs(1)
+        self.steps("")
+        for (workspace,) in self._rows("SELECT DISTINCT workspace FROM outputs"):
+            self.outputs(workspace)
+
     def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with explained(self.path):
             return self._connection.execute(sql, parameters).fetchall()

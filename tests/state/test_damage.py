@@ -85,7 +85,7 @@ def test_a_file_cut_short_is_damaged(path: Path, good: bytes, share: float) -> N
     path.write_bytes(good[: int(len(good) * share)])
     problem = refusal(path)
     assert isinstance(problem, (StateDamaged, StateForeign))
-    assert "Put a copy back" in problem.hint
+    assert "brevplan rebuild" in problem.hint
 
 
 @pytest.mark.parametrize(
