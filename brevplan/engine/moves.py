@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from brevplan.diagnostics import Diagnostics, Span
+from brevplan.diagnostics import Diagnostics, Source, Span
 from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, Target, path_names
 from brevplan.engine.config import Config
 from brevplan.engine.expand import mode_of
@@ -116,24 +117,32 @@ class Moves:
         renamed = [self._renamed(record, names, texts) for record in records]
         return Relocated(
             renamed,
-            [
-                replace(intent, address=self.forward(intent.address)) if intent.workspace == workspace else intent
-                for intent in intents
-            ],
+            [self._attempt(intent, texts) if intent.workspace == workspace else intent for intent in intents],
             moved,
             [(old.key, new) for old, new in zip(records, renamed, strict=True) if old is not new],
         )
+
+    def _attempt(self, intent: Intent, texts: Mapping[str, str]) -> Intent:
+        address = self.forward(intent.address)
+        request = self._attributes(intent.address.kind, intent.request, texts)
+        return replace(intent, address=address, request=request, reads=self._reads(intent.reads))
+
+    def _reads(self, reads: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.written or not reads:
+            return reads
+        return tuple(str(self.forward(Address.parse(text))) for text in reads)
+
+    def _attributes(self, kind: str, attributes: Mapping[str, Any], texts: Mapping[str, str]) -> Mapping[str, Any]:
+        found = self.kinds.get(kind) if texts else None
+        return found.renamed(attributes, texts) if found is not None else attributes
 
     def _renamed(self, record: Record, names: Mapping[Address, Address], texts: Mapping[str, str]) -> Record:
         address = names.get(record.address)
         if address is None:
             stays = record.role is Role.CURRENT
             address = record.address if stays else self.forward(record.address)
-        reads = record.reads
-        if self.written and reads:
-            reads = tuple(str(self.forward(Address.parse(text))) for text in reads)
-        kind = self.kinds.get(record.kind) if texts else None
-        attributes = kind.renamed(record.attributes, texts) if kind is not None else record.attributes
+        reads = self._reads(record.reads)
+        attributes = self._attributes(record.kind, record.attributes, texts)
         if address == record.address and reads == record.reads and attributes is record.attributes:
             return record
         lives_here = record.key == state_key(record.workspace, record.address)
@@ -177,6 +186,22 @@ class Moves:
         if key == address.key and tuple(path) == address.module:
             return address
         return Address(address.kind, address.name, key, address.is_data, tuple(path))
+
+
+class OneMove(Moves):
+    """A single move that a person asks for: made once, with nothing implied beside it."""
+
+    def __init__(self, source: Target, target: Target, kinds: Mapping[str, Kind]) -> None:
+        self.config, self.kinds = Config(), kinds
+        self.written = [Move((), source, target, Span(Source("state mv", f"{source} {target}"), 0, 0))]
+
+    def touches(self, address: Address) -> bool:
+        """Tell whether something of this address gets another one."""
+        return len(self._way(address)) > 1
+
+    def _way(self, address: Address) -> list[Address]:
+        found = next(self._ahead(address), address)
+        return [address] if found == address else [address, found]
 
 
 def _width(move: Move) -> tuple[bool, int, int, bool]:
