@@ -11,7 +11,7 @@ from brevplan.diagnostics import Diagnostic, warning
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, Target
 from brevplan.engine.belonging import forgotten, take_mark_off
-from brevplan.engine.config import Config
+from brevplan.engine.config import Config, Declaration
 from brevplan.engine.ports import ChangeIntent, DropRecord, IntentState, PutRecord, Record, Role, Write
 from brevplan.lang import ast
 from brevplan.operations.planning import Request, parse_targets
@@ -144,7 +144,7 @@ def _declared(work: Surgery, rows: Sequence[Record]) -> list[Diagnostic]:
     blocks = {}
     for row in rows:
         block = work.project.config.declaration(row.address)
-        if block is not None and row.role is Role.CURRENT and row.cloud_id:
+        if block is not None and row.role is Role.CURRENT and row.cloud_id and _may_declare(block, row.address):
             blocks[row.address.block] = block
     return [
         warning(
@@ -155,6 +155,14 @@ def _declared(work: Surgery, rows: Sequence[Record]) -> list[Diagnostic]:
         )
         for address, block in sorted(blocks.items())
     ]
+
+
+def _may_declare(block: Declaration, address: Address) -> bool:
+    """Tell whether a block declares an instance, as far as its text says."""
+    count = block.count.node if block.count is not None else None
+    if isinstance(count, ast.Literal) and isinstance(count.value, int) and isinstance(address.key, int):
+        return address.key < count.value
+    return True
 
 
 def _still_protected(config: Config, addresses: Sequence[Address]) -> list[Diagnostic]:
