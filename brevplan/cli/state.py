@@ -13,7 +13,6 @@ from brevplan.cli.arguments import read_given
 from brevplan.cli.options import to_seconds, variable_options
 from brevplan.cli.terminal import Terminal
 from brevplan.engine.ports import Role
-from brevplan.operations import exchange, moving, removing
 from brevplan.operations.planning import Request, parse_targets
 from brevplan.operations.project import KINDS, read_source
 from brevplan.operations.stored import choose, read
@@ -97,11 +96,13 @@ def mv(
     The tag of each machine is rewritten where its cloud allows it; where the account cannot be reached, that is said,
     and the move is made all the same. Prints the moved block to commit.
     """
+    from brevplan.operations.moving import move  # what only looks does without it
+
     request = _request(terminal, lock_timeout, given)
     done = asyncio.run(
-        moving.move(terminal.directory, source, target, request, system_world(), terminal.error_line, dry_run=dry_run)
+        move(terminal.directory, source, target, request, system_world(), terminal.error_line, dry_run=dry_run)
     )
-    terminal.lines(edits.moved_lines(done.source, done.target, done.block, dry_run=dry_run))
+    terminal.lines(edits.moved_lines(done.source, done.target, done.blocks, dry_run=dry_run))
     terminal.show(done.warnings)
     return 0
 
@@ -126,9 +127,11 @@ def rm(
     reached, the state remembers that the machine is not ours, so that no plan adopts it. Of an address that has
     several machines the current one is taken; the others only where there is no current one.
     """
+    from brevplan.operations.removing import remove  # what only looks does without it
+
     request = _request(terminal, lock_timeout, given)
     done = asyncio.run(
-        removing.remove(terminal.directory, addresses, request, system_world(), terminal.error_line, dry_run=dry_run)
+        remove(terminal.directory, addresses, request, system_world(), terminal.error_line, dry_run=dry_run)
     )
     terminal.lines(edits.removed_lines(done.names, dry_run=dry_run))
     terminal.show(done.warnings)
@@ -141,9 +144,9 @@ def rm(
 @click.pass_obj
 def unprotect(terminal: Terminal, addresses: tuple[str, ...], lock_timeout: str, no_color: bool) -> int:
     """Take away the prevent_destroy that the state remembers of instances, blocks and modules."""
-    done = removing.unprotect(
-        terminal.directory, addresses, _request(terminal, lock_timeout), system_world(), terminal.error_line
-    )
+    from brevplan.operations.removing import unprotect as disarm  # what only looks does without it
+
+    done = disarm(terminal.directory, addresses, _request(terminal, lock_timeout), system_world(), terminal.error_line)
     terminal.lines(edits.unprotected_lines(done.addresses, done.untouched))
     terminal.show(done.warnings)
     return 0
@@ -157,7 +160,9 @@ def pull(terminal: Terminal, no_color: bool) -> int:
 
     Secrets are digests in it; the salt beside them makes it possible to try guesses, so keep it as you keep the state.
     """
-    terminal.out.write(exchange.pull(terminal.directory, _request(terminal)))
+    from brevplan.operations.exchange import pull as read_whole  # what only looks at a part does without it
+
+    terminal.out.write(read_whole(terminal.directory, _request(terminal)))
     return 0
 
 
@@ -168,8 +173,10 @@ def pull(terminal: Terminal, no_color: bool) -> int:
 @click.pass_obj
 def push(terminal: Terminal, path: str, force: bool, lock_timeout: str, no_color: bool) -> int:
     """Put a state that was pulled in the place of the present one; with - it is read from standard input."""
+    from brevplan.operations.exchange import push as replace_whole  # what only looks does without it
+
     text = terminal.read_all() if path == "-" else read_source(Path(terminal.directory, path), path).text
     request = _request(terminal, lock_timeout)
-    done = exchange.push(terminal.directory, text, request, system_world(), terminal.error_line, force=force)
+    done = replace_whole(terminal.directory, text, request, system_world(), terminal.error_line, force=force)
     terminal.line(edits.pushed_line(done.resources, done.serial))
     return 0

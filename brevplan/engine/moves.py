@@ -7,7 +7,7 @@ loses it keeps its first machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,10 +59,18 @@ class Moves:
         return self._way(address)[-1]
 
     def _way(self, address: Address) -> list[Address]:
-        """Give an address with all that it becomes one after the other."""
-        way = [address]
-        while (found := next((new for new in self._ahead(way[-1]) if new not in way), None)) is not None:
-            way.append(found)
+        """Give an address with all that it becomes one after the other; each statement is followed once.
+
+        What moves a module into itself would else have no end.
+        """
+        way, followed = [address], set[int]()
+        while True:
+            ahead = ((number, _step(move, move.source, move.target, way[-1])) for number, move in self._not(followed))
+            found = next(((number, new) for number, new in ahead if new is not None and new not in way), None)
+            if found is None:
+                break
+            followed.add(found[0])
+            way.append(found[1])
         implied = self._implied(way[-1])
         return way if implied in way else [*way, implied]
 
@@ -75,15 +83,21 @@ class Moves:
     def former(self, address: Address) -> list[Address]:
         """Give the addresses that something may have had before, the nearest first."""
         found: list[Address] = []
-        pending = [address]
+        pending = [(address, frozenset[int]())]
         while pending:
-            now = pending.pop(0)
-            earlier = [self._swapped(now), *(_step(move, move.target, move.source, now) for move in self.written)]
-            for old in earlier:
+            now, followed = pending.pop(0)
+            earlier = [(self._swapped(now), followed)]
+            for number, move in self._not(followed):
+                earlier.append((_step(move, move.target, move.source, now), followed | {number}))
+            for old, so_far in earlier:
                 if old is not None and old != address and old not in found:
                     found.append(old)
-                    pending.append(old)
+                    pending.append((old, so_far))
         return found
+
+    def _not(self, followed: Collection[int]) -> Iterator[tuple[int, Move]]:
+        """Give the statements that are still to be followed, by their numbers."""
+        return (item for item in enumerate(self.written) if item[0] not in followed)
 
     def source_of(self, address: Address) -> Move | None:
         """Find the statement that says that nothing has this address any more."""

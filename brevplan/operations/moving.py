@@ -23,11 +23,11 @@ from brevplan.operations.world import Outside
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """`block` is the `moved` block that says the same in the configuration."""
+    """`blocks` are the `moved` blocks that say the same in the configuration: one as a rule."""
 
     source: Target
     target: Target
-    block: str
+    blocks: str
     warnings: list[Diagnostic] = field(default_factory=list)
 
 
@@ -44,7 +44,7 @@ async def move(
         summary = f"{one} moved to {other}"
         warnings = await _rename(work, found, summary)
         work.finish(_writes(work, found), summary)
-        return Moved(one, other, _block(one, other), [*warnings, *_moved_on(work, found)])
+        return Moved(one, other, _blocks(one, other, found), [*warnings, *_moved_on(work, found)])
 
 
 def _check_alike(source: Target, target: Target) -> None:
@@ -150,10 +150,14 @@ def _writes(work: Surgery, found: Relocated) -> list[Write]:
     return [MoveRecords(tuple(found.rewritten)), *map(ChangeIntent, changed)]
 
 
-def _block(source: Target, target: Target) -> str:
+def _blocks(source: Target, target: Target, found: Relocated) -> str:
     from brevplan.lang.writer import Code, write_block  # it brings the parser along
 
-    return write_block("moved", [], {"from": Code(str(source)), "to": Code(str(target))})
+    pairs: list[tuple[Target, Target]] = [(source, target)]
+    if isinstance(source, ModuleAddress) and target.module[: len(source.module)] == source.module:
+        # the outer call is still declared, and no block can say that it is called otherwise
+        pairs = [(old, new) for new, old in sorted(found.moved.items())]
+    return "\n".join(write_block("moved", [], {"from": Code(str(old)), "to": Code(str(new))}) for old, new in pairs)
 
 
 def _moved_on(work: Surgery, found: Relocated) -> Sequence[Diagnostic]:

@@ -8,7 +8,7 @@ from brevplan.engine.address import Address, Target
 from brevplan.lang.printing import quote
 
 
-def moved_lines(source: Target, target: Target, block: str, *, dry_run: bool = False) -> Iterator[str]:
+def moved_lines(source: Target, target: Target, blocks: str, *, dry_run: bool = False) -> Iterator[str]:
     """Say what moved, and what to write down for those who do not have this state."""
     if dry_run:
         yield f"Would move {quote(str(source))} to {quote(str(target))}"
@@ -16,7 +16,7 @@ def moved_lines(source: Target, target: Target, block: str, *, dry_run: bool = F
     yield f"Move {quote(str(source))} to {quote(str(target))}"
     yield "Successfully moved 1 object(s)."
     yield "\nCommit this together with the renamed configuration: it tells those who do not have this state."
-    yield f"\n{block.rstrip()}"
+    yield f"\n{blocks.rstrip()}"
 
 
 def removed_lines(names: Sequence[str], *, dry_run: bool = False) -> Iterator[str]:

@@ -113,11 +113,26 @@ def test_the_full_address_is_a_tag_too_rewritten_on_state_mv(tmp_path: Path) -> 
     assert done.warnings == []
     lab.text = lab.text.replace('"instance" "m"', '"instance" "w"')
     assert not lab.plan().has_changes
-    lab.text += done.block
+    lab.text += done.blocks
     assert not lab.plan().has_changes, "the moved block may stay"
     (tmp_path / "brevplan.db").unlink()
     assert set(actions(lab.plan()).values()) == {"import"}
     assert lab.plan().orphans == []
+
+
+def test_the_tag_names_the_workspace_and_only_its_rows_move(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    written(lab, PutRecord(replace(records(lab)[0], key="bp-lab-stage", ref_id="bp-lab-stage", workspace="stage")))
+    request = lab.request(workspace="stage")
+    asyncio.run(move(tmp_path, "instance.m[0]", "instance.w", request, lab.outside, lab.said.append))
+    assert {(row.workspace, str(row.address)) for row in records(lab)} == {
+        ("default", "instance.m[0]"), ("stage", "instance.w"),
+    }  # fmt: skip
+    assert tags(lab) == ["instance.m[0]"], "without a configuration no account is opened"
+    (tmp_path / "main.hcl").write_text(lab.text)
+    asyncio.run(move(tmp_path, "instance.w", "instance.x", request, lab.outside, lab.said.append))
+    assert tags(lab) == ["stage/instance.x"]
 
 
 def test_a_mv_whose_row_could_not_be_written_is_done_by_the_next_one(tmp_path: Path) -> None:
