@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -491,7 +492,7 @@ def test_every_writer_takes_the_lock(tmp_path: Path, command: str) -> None:
     lab = Lab(tmp_path, configuration(1))
     lab.apply()
     text = pulled(lab)
-    writers = {
+    writers: dict[str, Callable[[], object]] = {
         "mv": lambda: moved(lab, "instance.m", "instance.w"),
         "rm": lambda: removed(lab, "instance.m"),
         "unprotect": lambda: unprotected(lab, "instance.m"),
