@@ -12,7 +12,7 @@ from brevplan.operations.given import Given
 FLAGS: Final = frozenset(
     {
         "json", "no-color", "destroy", "refresh-only", "detailed-exitcode", "concise", "md", "allow-no-stock",
-        "ignore-orphans", "check", "diff", "recursive", "raw", "force", "compact-warnings",
+        "ignore-orphans", "check", "diff", "recursive", "raw", "force", "compact-warnings", "dry-run",
     }
 )  # fmt: skip
 """Options that are true or false: `-json`, and also `-json=true`."""

@@ -25,7 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "destroy": ("apply", "Destroy everything that the state holds"),
     "show": ("show", "Show the state or a plan file"),
     "output": ("show", "Show output values"),
-    "state": ("state", "Look into the state"),
+    "state": ("state", "Look into the state, and change it by hand"),
     "console": ("console", "Evaluate expressions over the configuration and the state"),
     "graph": ("graph", "Draw what depends on what"),
     "import": ("import_", "Record a machine that is there at a declared address"),

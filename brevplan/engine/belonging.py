@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from brevplan.contract.client import UpdateTags
@@ -21,22 +22,21 @@ from brevplan.engine.ports import DropRecord, Record, Role, SetRole, Write
 async def rename_machine(shop: Workshop, change: Change) -> str:
     """Write the new address beside the mark of a machine, where the cloud lets us; say why it could not be done."""
     account = shop.accounts.get(change.alias)
-    if account is None or not change.cloud_id or not isinstance(account.client, UpdateTags):
+    if account is None or not change.cloud_id:
         return ""
     try:
         async with shop.slots.slot():
-            await write_address(account, shop.workspace, change.cloud_id, change.address)
+            await write_address(account, CloudId(change.cloud_id), shop.workspace, change.address)
     except CloudError as problem:
         return f"{change.address}: the machine still bears the name {change.moved_from}: {problem}"
     return ""
 
 
-async def write_address(account: Account, workspace: str, cloud_id: str, address: Address) -> None:
-    """Make an address the one beside a machine's mark, where the cloud lets us; raise `CloudError`."""
-    client = account.client
-    if isinstance(client, UpdateTags):
+async def write_address(account: Account, cloud_id: CloudId, workspace: str, address: Address) -> None:
+    """Write an address beside the mark of a machine, where the cloud lets us; raise `CloudError`."""
+    if isinstance(account.client, UpdateTags):
         tag = address_tag(workspace, address)
-        await account.patience.retried(partial(client.update_mark, CloudId(cloud_id), address=tag))
+        await account.patience.retried(partial(account.client.update_mark, cloud_id, address=tag))
 
 
 def moved_rows(facts: Facts, moved: Iterable[Change]) -> Iterator[tuple[str, Record]]:
@@ -51,18 +51,23 @@ async def let_go(shop: Workshop, step: Step) -> None:
     """Take our mark off a machine and forget it; where the mark cannot be taken off, remember that it is not ours."""
     change = step.change
     account = shop.accounts.get(change.alias)
-    gone: Write = DropRecord(change.record_key)
+    is_clean = True
     if account is not None and change.cloud_id:
-        if isinstance(account.client, UpdateTags):
-            await _take_mark_off(shop, account, account.client, CloudId(change.cloud_id))
-        else:
-            gone = SetRole(change.record_key, Role.FORGOTTEN)
+        async with shop.slots.slot():
+            is_clean = await take_mark_off(account, CloudId(change.cloud_id))
+    gone = forgotten(change.record_key, is_clean=is_clean)
     await shop.committer.commit(shop.open_step(step), gone, shop.close_step(step))
 
 
-async def _take_mark_off(shop: Workshop, account: Account, client: UpdateTags, cloud_id: CloudId) -> None:
-    try:
-        async with shop.slots.slot():
-            await account.patience.retried(partial(client.update_mark, cloud_id, address=None))
-    except NotFound:
-        return  # gone already, with its mark
+def forgotten(key: str, *, is_clean: bool) -> Write:
+    """Give the write that forgets a row; a machine that still bears our mark leaves a tombstone."""
+    return DropRecord(key) if is_clean else SetRole(key, Role.FORGOTTEN)
+
+
+async def take_mark_off(account: Account, cloud_id: CloudId) -> bool:
+    """Take our mark off a machine; False where a cloud cannot change tags. Raises `CloudError`."""
+    if not isinstance(account.client, UpdateTags):
+        return False
+    with suppress(NotFound):  # gone already, with its mark
+        await account.patience.retried(partial(account.client.update_mark, cloud_id, address=None))
+    return True

@@ -14,6 +14,9 @@ _REF_ID: Final = re.compile(
     r"bp-(?P<project>[a-z0-9]+(?:-[a-z0-9]+)*)-(?P<digest>[a-z2-7]{12})-(?P<attempt>[a-z2-7]{6})\Z"
 )
 
+WORKSPACE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+"""What a workspace may be called: a name that stands before a slash in a tag."""
+
 
 def cred_ref_id(project: str) -> str:
     """What every machine of a project bears, whatever its provider block is called."""

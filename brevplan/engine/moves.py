@@ -7,10 +7,11 @@ loses it keeps its first machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from brevplan.diagnostics import Diagnostics, Span
+from brevplan.diagnostics import Diagnostics, Source, Span
 from brevplan.engine.address import Address, InstanceKey, ModuleAddress, ModulePath, Target, path_names
 from brevplan.engine.config import Config
 from brevplan.engine.expand import mode_of
@@ -64,11 +65,18 @@ class Moves:
         return way if implied in way else [*way, implied]
 
     def _told(self, address: Address) -> list[Address]:
-        """Give the part of the way that statements say."""
-        way = [address]
-        while (found := next((new for new in self._ahead(way[-1]) if new not in way), None)) is not None:
-            way.append(found)
-        return way
+        """Give the part of the way that statements say; each statement is followed once.
+
+        What moves a module into itself would else have no end.
+        """
+        way, followed = [address], set[int]()
+        while True:
+            ahead = ((number, _step(move, move.source, move.target, way[-1])) for number, move in self._not(followed))
+            found = next(((number, new) for number, new in ahead if new is not None and new not in way), None)
+            if found is None:
+                return way
+            followed.add(found[0])
+            way.append(found[1])
 
     def comes_back(self, move: Move) -> bool:
         """Tell whether what moves by a statement comes to its old name again."""
@@ -79,15 +87,21 @@ class Moves:
     def former(self, address: Address) -> list[Address]:
         """Give the addresses that something may have had before, the nearest first."""
         found: list[Address] = []
-        pending = [address]
+        pending = [(address, frozenset[int]())]
         while pending:
-            now = pending.pop(0)
-            earlier = [self._swapped(now), *(_step(move, move.target, move.source, now) for move in self.written)]
-            for old in earlier:
+            now, followed = pending.pop(0)
+            earlier = [(self._swapped(now), followed)]
+            for number, move in self._not(followed):
+                earlier.append((_step(move, move.target, move.source, now), followed | {number}))
+            for old, so_far in earlier:
                 if old is not None and old != address and old not in found:
                     found.append(old)
-                    pending.append(old)
+                    pending.append((old, so_far))
         return found
+
+    def _not(self, followed: Collection[int]) -> Iterator[tuple[int, Move]]:
+        """Give the statements that are still to be followed, by their numbers."""
+        return (item for item in enumerate(self.written) if item[0] not in followed)
 
     def source_of(self, address: Address) -> Move | None:
         """Find the statement that says that nothing has this address any more."""
@@ -121,24 +135,32 @@ class Moves:
         renamed = [self._renamed(record, names, texts) for record in records]
         return Relocated(
             renamed,
-            [
-                replace(intent, address=self.forward(intent.address)) if intent.workspace == workspace else intent
-                for intent in intents
-            ],
+            [self._attempt(intent, texts) if intent.workspace == workspace else intent for intent in intents],
             moved,
             [(old.key, new) for old, new in zip(records, renamed, strict=True) if old is not new],
         )
+
+    def _attempt(self, intent: Intent, texts: Mapping[str, str]) -> Intent:
+        address = self.forward(intent.address)
+        request = self._attributes(intent.address.kind, intent.request, texts)
+        return replace(intent, address=address, request=request, reads=self._reads(intent.reads))
+
+    def _reads(self, reads: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.written or not reads:
+            return reads
+        return tuple(str(self._read(Address.parse(text))) for text in reads)
+
+    def _attributes(self, kind: str, attributes: Mapping[str, Any], texts: Mapping[str, str]) -> Mapping[str, Any]:
+        found = self.kinds.get(kind) if texts else None
+        return found.renamed(attributes, texts) if found is not None else attributes
 
     def _renamed(self, record: Record, names: Mapping[Address, Address], texts: Mapping[str, str]) -> Record:
         address = names.get(record.address)
         if address is None:
             stays = record.role is Role.CURRENT
             address = record.address if stays else self.forward(record.address)
-        reads = record.reads
-        if self.written and reads:
-            reads = tuple(str(self._read(Address.parse(text))) for text in reads)
-        kind = self.kinds.get(record.kind) if texts else None
-        attributes = kind.renamed(record.attributes, texts) if kind is not None else record.attributes
+        reads = self._reads(record.reads)
+        attributes = self._attributes(record.kind, record.attributes, texts)
         if address == record.address and reads == record.reads and attributes is record.attributes:
             return record
         lives_here = record.key == state_key(record.workspace, record.address)
@@ -187,6 +209,22 @@ class Moves:
         if key == address.key and tuple(path) == address.module:
             return address
         return Address(address.kind, address.name, key, address.is_data, tuple(path))
+
+
+class OneMove(Moves):
+    """A single move that a person asks for: made once, with nothing implied beside it."""
+
+    def __init__(self, source: Target, target: Target, kinds: Mapping[str, Kind]) -> None:
+        self.config, self.kinds = Config(), kinds
+        self.written = [Move((), source, target, Span(Source("state mv", f"{source} {target}"), 0, 0))]
+
+    def touches(self, address: Address) -> bool:
+        """Tell whether something of this address gets another one."""
+        return len(self._way(address)) > 1
+
+    def _way(self, address: Address) -> list[Address]:
+        found = next(self._ahead(address), address)
+        return [address] if found == address else [address, found]
 
 
 def _width(move: Move) -> tuple[bool, int, int, bool]:

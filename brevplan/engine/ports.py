@@ -175,6 +175,13 @@ class RetireIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeIntent:
+    """Write what an attempt is for anew: address, request, reads and protection; what became of it stays."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
 class PutRecord:
     """Write a row, new or not; its version goes up by one."""
 
@@ -212,6 +219,32 @@ class PutOutputs:
     """Name → {"value": JSON data, "type": JSON data, "sensitive": bool}; a sensitive one has no value."""
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a state remembers of the world, at one moment; its history is not part of it."""
+
+    project: str
+    lineage: str
+    serial: int
+    salt: str
+    records: tuple[Record, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    accounts: tuple[AccountRow, ...] = ()
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By workspace, as in `PutOutputs`."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.records or self.intents or any(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceState:
+    """Put a snapshot in the place of everything but the history. The serial never falls."""
+
+    snapshot: Snapshot
+
+
 Write = (
     OpenRun
     | CloseRun
@@ -220,12 +253,14 @@ Write = (
     | OpenIntent
     | CloseIntent
     | RetireIntent
+    | ChangeIntent
     | PutRecord
     | SetRole
     | DropRecord
     | MoveRecords
     | PutAccount
     | PutOutputs
+    | ReplaceState
 )
 
 
@@ -253,6 +288,10 @@ class Memory(Protocol):
     def outputs(self, workspace: str) -> dict[str, Any]: ...
 
     def steps(self, plan_id: str) -> list[StepRow]: ...
+
+    def snapshot(self) -> Snapshot:
+        """Read everything as it is at one moment, whoever writes meanwhile."""
+        ...
 
 
 class Ids(Protocol):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
@@ -17,6 +16,7 @@ from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, ModuleAddress, Target, parse_target
 from brevplan.engine.bench import EVERYTHING, Inputs, Options
 from brevplan.engine.board import Context
+from brevplan.engine.identity import WORKSPACE_NAME
 from brevplan.engine.imports import Import
 from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
@@ -192,12 +192,9 @@ def _warn_of_tracked(project: Project, diagnostics: Diagnostics) -> None:
         )
 
 
-_WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
-
-
 def workspace_of(request: Request, store: StateStore | None) -> str:
     if request.workspace:
-        if not _WORKSPACE.match(request.workspace):
+        if not WORKSPACE_NAME.match(request.workspace):
             raise failure(
                 "Invalid workspace",
                 f'"{request.workspace}" cannot be one.',

@@ -185,7 +185,7 @@ async def _rewrite_tags(found: Planned, result: Rebuilt) -> None:
         if item.how != "as told by -map" or not is_ours or item.machine.address == tag:
             continue
         try:
-            await write_address(found.accounts[item.alias], found.facts.workspace, item.machine.cloud_id, item.address)
+            await write_address(found.accounts[item.alias], item.machine.cloud_id, found.facts.workspace, item.address)
         except CloudError as problem:
             text = f"{item.machine.cloud_id} still bears the name {item.machine.address or 'of before'}: {problem}."
             result.warnings.append(warning("Tag could not be written", text))

@@ -15,6 +15,7 @@ import msgspec
 from brevplan.engine.address import Address
 from brevplan.engine.ports import (
     AccountRow,
+    ChangeIntent,
     CloseIntent,
     CloseRun,
     CloseStep,
@@ -30,10 +31,12 @@ from brevplan.engine.ports import (
     PutOutputs,
     PutRecord,
     Record,
+    ReplaceState,
     RetireIntent,
     Role,
     RunRow,
     SetRole,
+    Snapshot,
     StateLost,
     StepRow,
     Write,
@@ -140,6 +143,27 @@ class StateStore:
             "WHERE plan_id = ? ORDER BY id"
         )
         return [StepRow(*row) for row in self._rows(sql, (plan_id,))]
+
+    def snapshot(self) -> Snapshot:
+        """Read everything but the history as it is at one moment, whoever writes meanwhile; in a fixed order."""
+        with explained(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            meta = self.meta()
+            names = [row[0] for row in self._rows("SELECT DISTINCT workspace FROM outputs ORDER BY workspace")]
+            return Snapshot(
+                meta.project,
+                meta.lineage,
+                meta.serial,
+                meta.salt,
+                tuple(sorted(self.records(), key=lambda row: (row.workspace, row.address, row.role.value, row.key))),
+                tuple(sorted(self.intents(), key=lambda row: (row.workspace, row.address, row.ref_id))),
+                tuple(account for _, account in sorted(self.accounts().items())),
+                {name: self.outputs(name) for name in names},
+            )
+        finally:
+            with suppress(sqlite3.Error):  # nothing was written
+                self._connection.execute("ROLLBACK")
 
     def run_of_plan(self, plan_id: str) -> str:
         """Give the run that carried a plan out to its end; empty when none did."""
@@ -271,6 +295,8 @@ def _open_run(connection: sqlite3.Connection, write: OpenRun) -> None:
 
 
 def _close_run(connection: sqlite3.Connection, write: CloseRun) -> None:
+    # its end is another state than its start: what was pulled in between is older than this
+    connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
     connection.execute(
         "UPDATE runs SET ended = ?, summary = ?, outcome = ? WHERE run_id = ?",
         (write.ended, write.summary, write.outcome, write.run_id),
@@ -311,6 +337,15 @@ def _close_intent(connection: sqlite3.Connection, write: CloseIntent) -> None:
 
 def _retire_intent(connection: sqlite3.Connection, write: RetireIntent) -> None:
     connection.execute("UPDATE intents SET state = 'retired', request = '{}' WHERE ref_id = ?", (write.ref_id,))
+
+
+def _change_intent(connection: sqlite3.Connection, write: ChangeIntent) -> None:
+    intent = write.intent
+    connection.execute(
+        "UPDATE intents SET address = ?, request = ?, reads = ?, protected = ? WHERE ref_id = ?",
+        (str(intent.address), _ENCODE(intent.request).decode(), _ENCODE(intent.reads).decode(), int(intent.protected),
+         intent.ref_id),
+    )  # fmt: skip
 
 
 def _put_record(connection: sqlite3.Connection, write: PutRecord) -> None:
@@ -372,6 +407,26 @@ def _put_outputs(connection: sqlite3.Connection, write: PutOutputs) -> None:
     )
 
 
+def _replace_state(connection: sqlite3.Connection, write: ReplaceState) -> None:
+    new = write.snapshot
+    # whoever approved a plan over a row must be told that somebody put it there anew
+    versions = connection.execute("SELECT version, key FROM resources").fetchall()
+    for table in ("resources", "intents", "accounts", "outputs"):
+        connection.execute(f"DELETE FROM {table}")
+    for record in new.records:
+        _put_record(connection, PutRecord(record))
+    connection.executemany("UPDATE resources SET version = ? + 1 WHERE key = ?", versions)
+    for intent in new.intents:
+        _open_intent(connection, OpenIntent(intent))
+    for account in new.accounts:
+        _put_account(connection, PutAccount(account))
+    for workspace, outputs in new.outputs.items():
+        _put_outputs(connection, PutOutputs(workspace, outputs))
+    connection.execute("UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'serial'", (new.serial,))
+    for name, value in (("project", new.project), ("lineage", new.lineage), ("salt", new.salt)):
+        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, name))
+
+
 _WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     OpenRun: _open_run,
     CloseRun: _close_run,
@@ -380,10 +435,12 @@ _WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     OpenIntent: _open_intent,
     CloseIntent: _close_intent,
     RetireIntent: _retire_intent,
+    ChangeIntent: _change_intent,
     PutRecord: _put_record,
     MoveRecords: _move_records,
     SetRole: _set_role,
     DropRecord: _drop_record,
     PutAccount: _put_account,
     PutOutputs: _put_outputs,
+    ReplaceState: _replace_state,
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brevplan.diagnostics import Diagnostics
 from brevplan.engine.address import Address, parse_target
 from brevplan.engine.config import Config, MovedBlock
-from brevplan.engine.moves import Moves, Removals
+from brevplan.engine.moves import Moves, OneMove, Removals
 from brevplan.engine.ports import Intent, Record
 from brevplan.operations.project import KINDS
 from tests.engine.build import at, loaded, record
@@ -138,3 +138,21 @@ def test_a_removed_block_lets_go_of_all_instances(text: str, address: str, forge
     assert problems == []
     assert Removals(config).forgets(at(address)) is forgets
     assert parse_target(text) is not None
+
+
+def test_a_module_that_moves_into_itself_or_out_of_itself_moves_once() -> None:
+    into, out = moves(("module.m", "module.m.module.n")), moves(("module.m.module.n", "module.m"))
+    assert str(into.forward(at("module.m.instance.a"))) == "module.m.module.n.instance.a"
+    assert into.former(at("module.m.module.n.instance.a")) == [at("module.m.instance.a")]
+    assert str(out.forward(at("module.m.module.n.instance.a"))) == "module.m.instance.a"
+    assert out.former(at("module.m.instance.a")) == [at("module.m.module.n.instance.a")]
+
+
+def test_a_move_by_hand_is_made_once() -> None:
+    into, out = (
+        OneMove(parse_target(source), parse_target(target), KINDS)
+        for source, target in (("module.m", "module.m.module.n"), ("module.m.module.n", "module.m"))
+    )
+    assert str(into.forward(at("module.m.instance.a"))) == "module.m.module.n.instance.a"
+    assert str(out.forward(at("module.m.module.n.module.n.instance.a"))) == "module.m.module.n.instance.a"
+    assert not out.touches(at("module.m.instance.a"))

@@ -44,6 +44,7 @@ def row(number: int = 0, **fields: object) -> Record:
 INTENT = Intent(
     "bp-lab-x", "default", Address("instance", "m", "k"), "local", "print", "run-1", request={"name": "n"},
     reads=("firewall.web",), protected=True, opened_at="2026-01-01T00:00:00Z",
+    replaces="bp-lab-old",
 )  # fmt: skip
 ACCOUNT = AccountRow("local", "print", "local", "tenant", "")
 RUN = RunRow("run-1", "default", "apply", "ann@box", "abc", "2026-01-01T00:00:00Z", "", "plan-1", "1 to add", "running")
