@@ -7,22 +7,24 @@ import pytest
 from msgspec.structs import replace
 
 from bench import projects
-from bench.crash import CLOUDS, MACHINES, audit, run_trials
+from bench.crash import CLOUDS, LOSING, MACHINES, audit, run_trials
 from bench.measure import BREVPLAN, Workbench
 from brevplan.simcloud.model import with_body
 from brevplan.simcloud.store import Store
 
 TRIALS = 20
+LOSING_TRIALS = 3
 
 
 @pytest.mark.slow
 def test_apply_killed_at_random_moments_ends_with_exactly_the_declared_machines() -> None:
-    trials = list(run_trials(1, TRIALS))
-    assert {trial.cloud for trial in trials} == set(CLOUDS)
+    trials = list(run_trials(1, TRIALS, LOSING_TRIALS))
+    assert {trial.cloud for trial in trials} == {*CLOUDS, LOSING}
     assert [f"seed {trial.seed}: {trial.problems}" for trial in trials if trial.problems] == []
     assert sum(trial.kills for trial in trials) >= TRIALS // 2, "the kills came too late to mean anything"
     interrupted = [made for trial in trials for made in trial.made_at_kill if 0 < made < MACHINES]
     assert interrupted, "no kill came while machines were being made"
+    assert sum(trial.unanswered for trial in trials) >= LOSING_TRIALS, "no answer was lost"
 
 
 @pytest.fixture(scope="module")
