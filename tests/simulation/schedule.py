@@ -154,10 +154,10 @@ def _acts(chance: Random, character: Character) -> Iterator[Act]:
             yield Act("lose state", setup)
         if chance.random() < 0.05:
             yield Act("turn the clock", setup, seconds=chance.choice((-86400.0, -30.0, 30.0, 1e6)))
-        yield _run(chance, setup, number)
+        yield _run(chance, setup, number, character)
 
 
-def _run(chance: Random, setup: Setup, number: int) -> Act:
+def _run(chance: Random, setup: Setup, number: int, character: Character) -> Act:
     kind = chance.choices(
         ("run", "die", "power", "stop", "disturb", "cross", "force", "wrong key", "plan", "destroy", "approved",
          "target", "clone"),
@@ -177,7 +177,9 @@ def _run(chance: Random, setup: Setup, number: int) -> Act:
             hand = chance.choice(HANDS)
             return Act("run", setup, Accidents(hand_at=at), hand=hand, pick=chance.random())
         case "cross" | "force":
-            stall = Accidents(stalls_at=chance.randint(4, 30), stall_s=chance.choice((0.0, 10.0, 28.0)))
+            # a request that is under way for longer than the next run looks for it is late as well
+            stall_s = min(chance.choice((0.0, 10.0, 28.0)), character.latest_s)
+            stall = Accidents(stalls_at=chance.randint(4, 30), stall_s=stall_s)
             return Act(kind, setup, stall, seconds=chance.choice((0.0, 0.3, 2.0, 12.0)))
         case "plan" | "destroy" | "approved" | "target":
             return Act(kind, setup, Accidents(dies_at=chance.choice((0, at))))

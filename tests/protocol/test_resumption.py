@@ -1,0 +1,149 @@
+"""What the next run makes of what a dead one, or somebody else's, has left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from brevplan.contract.errors import Sent, Unavailable
+from brevplan.diagnostics import DiagnosticsError
+from brevplan.engine.bench import EVERYTHING, Options
+from brevplan.engine.change import Mode
+from brevplan.engine.ports import IntentState, Role
+from brevplan.simcloud.faults import NO_FAULT, Call, Fault
+from tests.world import Lab, actions, configuration
+
+LOST = Unavailable("lost", sent=Sent.MAYBE)
+DOWN = Fault(before=Unavailable("down", http_status=503))
+GRACE = 'grace_window = "30s"'
+
+
+def quiet(lab: Lab) -> None:
+    lab.faults.choose = lambda call: NO_FAULT
+
+
+def cut_off(lab: Lab, fault: Fault = DOWN, *, launches: int = 1) -> None:
+    """Let launches meet a fault, and every list after the first of them fail: the run can settle nothing."""
+    begun = []
+
+    def choose(call: Call) -> Fault:
+        if call.operation == "create_instance":
+            begun.append(call)
+            return fault if len(begun) <= launches else NO_FAULT
+        return DOWN if begun and call.operation == "list_instances" else NO_FAULT
+
+    lab.faults.choose = choose
+    lab.apply()
+    quiet(lab)
+
+
+def open_launches(lab: Lab) -> list[str]:
+    store = lab.state()
+    try:
+        return [str(intent.address) for intent in store.intents() if intent.state is IntentState.OPEN]
+    finally:
+        store.close()
+
+
+def settled(lab: Lab, options: Options = EVERYTHING) -> None:
+    """Apply until there is nothing more to say: what was found late asks for the same command again."""
+    for _ in range(4):
+        try:
+            lab.apply(options)
+        except DiagnosticsError:
+            continue
+        if not lab.plan(options).effective:
+            return
+    raise AssertionError("not settled")
+
+
+def test_an_address_is_made_anew_only_when_its_unfinished_destroy_is_done(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    lab.text = configuration(1).replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    lab.faults.choose = lambda call: DOWN if call.operation == "terminate_instance" else NO_FAULT
+    lab.apply()
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_a10"]
+    quiet(lab)
+    lab.faults.calls.clear()
+    lab.apply()
+    order = [call.operation for call in lab.faults.calls if call.changes]
+    assert order.index("terminate_instance") < order.index("create_instance")
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
+
+
+def test_what_cannot_be_ended_blocks_what_would_take_its_place(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    lab.text = configuration(1).replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    lab.faults.choose = lambda call: DOWN if call.operation == "terminate_instance" else NO_FAULT
+    lab.apply()
+    hidden = {"list_instances": Fault(leaves_out=1.0), "get_instance": DOWN}
+    lab.faults.choose = lambda call: hidden.get(call.operation, NO_FAULT)
+    blocked = {str(change.address): change.blocked for change in lab.plan().blocked if change.creates}
+    assert blocked == {"instance.m[0]": "it comes after the end of instance.m[0], which is blocked"}
+
+
+def test_the_launch_of_an_address_that_is_not_declared_any_more_is_settled(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(2, provider=GRACE), idempotent=False)
+    cut_off(lab, Fault(before=LOST), launches=2)
+    assert open_launches(lab) == ["instance.m[0]", "instance.m[1]"]
+    lab.text = configuration(1, provider=GRACE)
+    settled(lab)
+    assert open_launches(lab) == []
+    assert [machine.body.address for machine in lab.machines()] == ["instance.m[0]"]
+
+
+def test_a_destroy_settles_what_was_launched_and_not_answered(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, provider=GRACE), idempotent=False)
+    cut_off(lab, Fault(after=LOST, late_s=20))
+    assert open_launches(lab) == ["instance.m[0]"]
+    settled(lab, Options(mode=Mode.DESTROY))
+    lab.clock.elapsed += 1000
+    assert lab.machines() == []
+    assert open_launches(lab) == []
+
+
+def test_a_machine_made_before_its_predecessor_is_destroyed_takes_the_address_though_nobody_heard(
+    tmp_path: Path,
+) -> None:
+    body = "lifecycle {\n create_before_destroy = true\n }"
+    lab = Lab(tmp_path, configuration(1, provider=GRACE, body=body), idempotent=False)
+    lab.apply()
+    lab.text = configuration(1, provider=GRACE, body=body).replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    cut_off(lab, Fault(after=LOST))
+    plan = lab.plan()
+    assert actions(plan) == {f"instance.m[0] {ref(lab, Role.DEPOSED)}": "delete", "instance.m[0]": "update"}
+    lab.apply()
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
+    assert lab.faults.count("create_instance") == 2
+
+
+def ref(lab: Lab, role: Role) -> str:
+    store = lab.state()
+    try:
+        return next(record.ref_id for record in store.records() if record.role is role)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("change", [("gpu_1x_a10", "gpu_1x_h100_sxm5"), ("us-west-1", "us-east-1")])
+def test_what_another_clone_put_in_place_of_a_machine_is_taken_in(tmp_path: Path, change: tuple[str, str]) -> None:
+    path = f'path = "{tmp_path / "cloud.db"}"'
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    mine = Lab(tmp_path / "mine", configuration(2, provider=path))
+    mine.apply()
+    theirs = Lab(tmp_path / "theirs", configuration(2, provider=path).replace(*change))
+    theirs.ids.skip(100)
+    shutil.copy(tmp_path / "mine" / "brevplan.db", tmp_path / "theirs" / "brevplan.db")
+    theirs.apply()
+    mine.text = theirs.text
+    mine.clock.elapsed += 60
+    assert actions(mine.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
+    mine.apply()
+    assert mine.recorded() == theirs.recorded()
+    assert mine.faults.count("create_instance") == 2
+    assert actions(mine.plan()) == {}
