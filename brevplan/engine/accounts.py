@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass, field
 
 from brevplan.contract.client import Clock, CloudClient, Traits, Urgency
-from brevplan.contract.errors import CloudError
-from brevplan.contract.model import Instance, InstanceFilter
+from brevplan.contract.errors import CloudError, NotFound
+from brevplan.contract.model import DEAD, CloudId, Instance, InstanceFilter
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.calls import Patience
 from brevplan.engine.pacing import AccountPacer
@@ -23,6 +23,13 @@ class Snapshot:
     machines: dict[str, Instance]
     at: float
     error: str = ""
+    lacks: frozenset[str] = frozenset()
+    """Cloud ids of the living machines that the list before this one showed, and this one does not."""
+
+    @property
+    def is_much_shorter(self) -> bool:
+        """Tell whether it lacks so much that it has to be doubted: all, or more than a few and a tenth."""
+        return bool(self.lacks) and (not self.machines or len(self.lacks) > max(5, len(self.machines) // 10))
 
     def by_ref(self, ref_id: str) -> list[Instance]:
         return [machine for machine in self.machines.values() if machine.ref_id == ref_id]
@@ -45,11 +52,14 @@ class Account:
     _next: asyncio.Future[Snapshot] | None = field(default=None)
     _poll: asyncio.Task[None] | None = field(default=None)
     _last: float = field(default=float("-inf"))
+    _shown: frozenset[str] = field(default=frozenset())
 
     async def fetch(self) -> list[Instance]:
         """List once, with retries; raise `CloudError`."""
         _LOG.debug("%s: listing", self.alias)
-        return await self.patience.retried(lambda: self.client.list_instances(InstanceFilter(), urgency=Urgency.POLL))
+        listed = await self.patience.retried(lambda: self.client.list_instances(InstanceFilter(), urgency=Urgency.POLL))
+        self._shown = self._shown or _living(listed)
+        return listed
 
     async def next_snapshot(self) -> Snapshot:
         """Wait for the next list that is asked for from now on; however many wait, one call serves them all."""
@@ -66,15 +76,37 @@ class Account:
         self._next = None
         started = self._last = self.clock.monotonic()
         try:
-            machines = await self.fetch()
-            result = Snapshot({machine.cloud_id: machine for machine in machines}, started)
+            result = self._compared(await self.fetch(), started)
         except CloudError as problem:
             result = Snapshot({}, started, str(problem))
         if not waiting.done():
             waiting.set_result(result)
+
+    def _compared(self, listed: list[Instance], at: float) -> Snapshot:
+        machines = {str(machine.cloud_id): machine for machine in listed}
+        result = Snapshot(machines, at, lacks=self._shown - machines.keys())
+        living = _living(listed)
+        # what a doubtful list leaves out is asked for again at the next one
+        self._shown = living | result.lacks if result.is_much_shorter else living
+        return result
+
+    def believe_gone(self, cloud_id: str) -> None:
+        """Expect a machine in no list any more."""
+        self._shown -= {cloud_id}
+
+    async def find(self, cloud_id: str) -> Instance | None:
+        """Get one machine, with retries; None when there is none of that id. Raises `CloudError`."""
+        try:
+            return await self.patience.retried(lambda: self.client.get_instance(CloudId(cloud_id)))
+        except NotFound:
+            return None
 
     async def aclose(self) -> None:
         if self._poll is not None and not self._poll.done():
             self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)
         await self.client.aclose()
+
+
+def _living(listed: list[Instance]) -> frozenset[str]:
+    return frozenset(str(machine.cloud_id) for machine in listed if machine.status not in DEAD)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from brevplan.contract.client import Capability
-from brevplan.contract.errors import CloudError, InstanceNotFound, NotFound, Sent
+from brevplan.contract.errors import CloudError, InstanceNotFound, Sent
 from brevplan.contract.model import DEAD, HALTED, CloudId, CreateInstanceAttrs, Instance, LifecycleStatus, RefId
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.adoption import adopted_record
@@ -349,19 +349,12 @@ async def wait_ready(shop: Workshop, step: Step, account: Account, machine: Inst
         if found is not None:
             shop.listed.add(machine.cloud_id)
         else:
-            found = await _get(account, machine.cloud_id)
+            found = await account.find(machine.cloud_id)
         if found is not None and found.status not in DEAD:
             machine, last_seen = found, clock.monotonic()
         elif clock.monotonic() - last_seen >= account.traits.grace_window_s:
             raise _Failed(f"{machine.cloud_id} is gone")
     return machine
-
-
-async def _get(account: Account, cloud_id: str) -> Instance | None:
-    try:
-        return await account.patience.retried(lambda: account.client.get_instance(CloudId(cloud_id)))
-    except NotFound:
-        return None
 
 
 async def _drop_failed(shop: Workshop, step: Step, account: Account, record: Record) -> None:
@@ -433,7 +426,7 @@ def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine
 
 
 async def _must_get(account: Account, cloud_id: str) -> Instance:
-    found = await _get(account, cloud_id)
+    found = await account.find(cloud_id)
     if found is None:
         raise StepError(f"{cloud_id} is gone")
     return found
@@ -532,7 +525,7 @@ async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: st
         if snapshot is not None and not snapshot.error:
             listed = snapshot.machines.get(cloud_id)
             if listed is None or listed.status is LifecycleStatus.TERMINATED:
-                found = await _get(account, cloud_id)
+                found = await account.find(cloud_id)
                 if found is None or found.status is LifecycleStatus.TERMINATED:
                     return
         if shop.slots.stopping:

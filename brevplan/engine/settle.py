@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.ports import CloseIntent, Intent, Journal, PutRecord, Record, Role, SetRole, Write
+
+MOST_FAILURES: Final = 3
+LEAST_LISTS: Final = 3
 
 
 class Uncertain(Exception):
@@ -85,23 +89,39 @@ async def look_for(account: Account, ref_id: str) -> Instance | None:
     """
     window = account.traits.grace_window_s
     begin: float | None = None
-    failures = 0
+    clean = failures = 0
     while True:
         snapshot = await account.next_snapshot()
-        if snapshot.error:
-            failures += 1
-            begin = None  # the window is one of clean lists
-            if failures >= 3:
-                raise Uncertain(snapshot.error)
-            continue
         found = _living(snapshot, ref_id)
         if len(found) > 1:
             raise TwoMachines(found)
         if found:
             return found[0]
+        problem = snapshot.error or await _doubt(account, snapshot)
+        if problem:
+            failures += 1
+            begin, clean = None, 0  # the window is one of clean lists
+            if failures >= MOST_FAILURES:
+                raise Uncertain(problem)
+            continue
+        clean, failures = clean + 1, 0
         begin = snapshot.at if begin is None else begin
-        if account.clock.monotonic() - begin >= window:
+        # where calls take long, few lists fit into the window, and one of them may have left something out
+        if account.clock.monotonic() - begin >= window and (clean >= LEAST_LISTS or not window):
             return None
+
+
+async def _doubt(account: Account, snapshot: Snapshot) -> str:
+    """Say why a list is not believed: it is much shorter than the one before, and what it lacks is alive."""
+    for cloud_id in sorted(snapshot.lacks)[:3] if snapshot.is_much_shorter else ():
+        try:
+            machine = await account.find(cloud_id)
+        except CloudError as problem:
+            return str(problem)
+        if machine is not None and machine.status not in DEAD:
+            return f"the list of {account.alias} lacks {len(snapshot.lacks)} machines, and {cloud_id} is alive"
+        account.believe_gone(cloud_id)
+    return ""
 
 
 def _living(snapshot: Snapshot, ref_id: str) -> list[Instance]:
