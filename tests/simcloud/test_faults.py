@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from itertools import count
 
-from brevplan.contract.errors import Sent, Unavailable
-from brevplan.simcloud.faults import NO_FAULT, Call, Fault, SeededFaults
+import pytest
+
+from brevplan.contract.errors import RateLimited, Sent, Unavailable
+from brevplan.simcloud.faults import (
+    NO_FAULT,
+    Call,
+    Chance,
+    DrawnFaults,
+    Fault,
+    SeededFaults,
+    Trouble,
+    Way,
+    raised,
+)
 
 CREATE = Call("create_instance", changes=True)
 LIST = Call("list_instances")
@@ -59,3 +71,64 @@ def test_reads_lose_no_answers_and_are_not_counted() -> None:
 def test_one_rate_does_not_move_what_the_other_hits() -> None:
     alone, both = drawn(seeded(fail_rate=0.2), CREATE), drawn(seeded(fail_rate=0.2, lost_rate=0.5), CREATE)
     assert all(one == other for one, other in zip(alone, both, strict=True) if one != "none")
+
+
+def drawing(*chances: Chance, seed: int = 1) -> DrawnFaults:
+    return DrawnFaults(seed, chances)
+
+
+def befallen(faults: DrawnFaults, call: Call, times: int) -> list[Fault]:
+    return [faults.draw(call) for _ in range(times)]
+
+
+def test_a_chance_befalls_its_operations_and_no_others() -> None:
+    late = Chance(1.0, Fault(late_s=9.0), frozenset({"create_instance"}))
+    assert [fault.late_s for fault in befallen(drawing(late), CREATE, 3)] == [9.0, 9.0, 9.0]
+    assert befallen(drawing(late), LIST, 3) == [NO_FAULT] * 3
+
+
+def test_a_chance_befalls_the_calls_of_its_numbers() -> None:
+    second = Chance(1.0, Fault(delay_s=5.0), first=2, last=3)
+    assert [fault.delay_s for fault in befallen(drawing(second), LIST, 4)] == [0.0, 5.0, 5.0, 0.0]
+
+
+def test_calls_are_numbered_by_operation() -> None:
+    faults = drawing(Chance(1.0, Fault(delay_s=5.0), first=2, last=2))
+    assert [faults.draw(call).delay_s for call in (LIST, CREATE, LIST, CREATE)] == [0.0, 0.0, 5.0, 5.0]
+
+
+def test_several_faults_befall_one_call_and_the_first_to_say_something_stays() -> None:
+    found = drawing(Chance(1.0, Fault(delay_s=1.0)), Chance(1.0, Fault(delay_s=2.0, twice=True))).draw(CREATE)
+    assert (found.delay_s, found.twice) == (1.0, True)
+
+
+def test_taking_one_chance_away_moves_nothing_of_the_others() -> None:
+    often, seldom = Chance(0.5, Fault(delay_s=1.0)), Chance(0.2, Fault(twice=True))
+    both = [fault.delay_s for fault in befallen(drawing(often, seldom), LIST, 200)]
+    assert both == [fault.delay_s for fault in befallen(drawing(often), LIST, 200)]
+    assert 60 < both.count(1.0) < 140
+
+
+def test_drawn_faults_are_the_same_again_by_seed() -> None:
+    half = Chance(0.5, Fault(twice=True))
+    first, again, other = (befallen(drawing(half, seed=seed), LIST, 100) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "sent"),
+    [
+        (Trouble(Way.REFUSED), Unavailable, Sent.NO),
+        (Trouble(Way.DROPPED), Unavailable, Sent.MAYBE),
+        (Trouble(Way.STATUS, 503), Unavailable, Sent.MAYBE),
+        (Trouble(Way.STATUS, 429, retry_after=3.0), RateLimited, Sent.REFUSED),
+        (Trouble(Way.TRUNCATED), Unavailable, Sent.MAYBE),
+        (Trouble(Way.MALFORMED), Unavailable, Sent.MAYBE),
+    ],
+)
+def test_a_trouble_is_the_error_that_a_client_makes_of_it(trouble: Trouble, kind: type, sent: Sent) -> None:
+    error = raised(trouble)
+    assert type(error) is kind
+    assert (error.sent, error.http_status, error.retry_after) == (sent, trouble.status or None, trouble.retry_after)
+    assert error.retryable
