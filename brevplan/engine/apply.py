@@ -171,6 +171,8 @@ class Apply:
             self._check_blocks()
         except StateLost as problem:
             self._result.lost = str(problem)
+        except Interrupted:
+            pass  # before the first step: all that was planned is left to the next run
         if self.committer.lost is not None:
             self._result.lost = str(self.committer.lost)
         self._result.counts = count(self._done)

@@ -7,6 +7,7 @@ time passes so that all that is late has arrived, and once more. Then the audito
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import tempfile
 from collections import Counter
@@ -197,6 +198,7 @@ def play(seed: int, lacks: Guard | None = None) -> Verdict:
         player = _Player(schedule, Site(Path(folder), seed, schedule.character, lacks))
         with closing(player.site):
             player.play()
+        gc.unfreeze()  # one command leaves to its end what it read; here thousands follow each other
         return Verdict(seed, player.site.problems, player.site.trace, player.counts)
 
 
