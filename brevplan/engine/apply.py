@@ -183,6 +183,7 @@ class Apply:
         rows: list[Write] = [
             PutAccount(AccountRow(a.alias, a.fingerprint, a.spec.name, a.tenant, a.endpoint))
             for a in self.accounts.values()
+            if not self.facts.views[a.alias].unverified
         ]
         rows.extend(PutRecord(record) for record in self.folded.bookkeeping)
         moved = [change for change in self.folded.plan.effective if change.moved_from is not None]

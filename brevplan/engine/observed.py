@@ -36,6 +36,13 @@ class AccountView:
     """Recorded cloud ids that cannot be judged, with the reason."""
 
 
+def found(view: AccountView, record: Record) -> Instance | None:
+    """Give the machine of a row. In another account than the row's, its id alone may be somebody else's machine."""
+    machine = view.machines.get(record.cloud_id)
+    is_sure = view.fingerprint == record.account or not record.ref_id
+    return machine if machine is not None and (is_sure or machine.ref_id == record.ref_id) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Absent:
     """Nothing lives at the address; `record` is what was remembered of a machine that is gone."""
@@ -158,7 +165,7 @@ class Facts:
     def _digest_of(self, machine: Instance) -> str | None:
         """Read the address out of a mark; what was moved since then bears its new name beside it."""
         digest = ref_digest(machine.ref_id)
-        if digest is not None and machine.address and _workspace_of(machine.address) == self.workspace:
+        if digest is not None and machine.address and workspace_of(machine.address) == self.workspace:
             try:
                 return address_digest(self.workspace, Address.parse(address_in(machine.address)))
             except ValueError:
@@ -184,7 +191,7 @@ class Facts:
         for alias, machine in self._all_machines():
             if machine.cloud_cred_ref_id != mine or machine.cloud_id in known or machine.ref_id in tried:
                 continue
-            if machine.address and _workspace_of(machine.address) != self.workspace:
+            if machine.address and workspace_of(machine.address) != self.workspace:
                 continue  # another workspace's, told by its address
             found.append(Orphan(alias, machine))
         return sorted(found, key=lambda orphan: (orphan.alias, orphan.instance.cloud_id))
@@ -248,14 +255,14 @@ def _sight_record(facts: Facts, record: Record) -> Sighting:
     view = facts.view_of(record)
     if view is None:
         return Unverified(f'its provider "{record.alias}" is not configured', record)
-    machine = view.machines.get(record.cloud_id)
+    machine = found(view, record)
     if machine is not None and not (view.unverified and view.fingerprint != record.account):
         if machine.status in DEAD:
             return Absent(record)
         return Present(record, machine, view.alias)
     if view.unverified:
         return Unverified(view.unverified, record)
-    if record.cloud_id in view.gone:
+    if record.cloud_id in view.gone or record.cloud_id in view.machines:
         return Absent(record)
     return Unverified(view.doubtful.get(record.cloud_id, "it could not be looked up"), record)
 
@@ -299,7 +306,8 @@ def _sight_mark(facts: Facts, address: Address, alias: str) -> Sighting:
     return Absent()
 
 
-def _workspace_of(tag: str) -> str:
+def workspace_of(tag: str) -> str:
+    """Give the workspace part of what is written beside a mark."""
     return tag.split("/", 1)[0] if "/" in tag.split("[", 1)[0] else "default"
 
 
