@@ -5,7 +5,7 @@ An address is *sighted* in this order: by its recorded cloud id, by an open inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brevplan.contract.client import Traits
@@ -154,9 +154,9 @@ class Facts:
         if self._marked is None:
             self._marked = {}
             mine = cred_ref_id(self.project)
-            known = self.known_ids()
+            known = self.known()
             for alias, machine in self._all_machines():
-                if machine.cloud_cred_ref_id == mine and machine.cloud_id not in known:
+                if machine.cloud_cred_ref_id == mine and not self._is_known(alias, machine, known):
                     found = self._digest_of(machine)
                     if found is not None:
                         self._marked.setdefault(found, []).append((alias, machine))
@@ -186,10 +186,12 @@ class Facts:
         """Give our machines that nothing accounts for: not recorded, not adopted by this plan, no intent's."""
         tried = {intent.ref_id for intent in self.intents}
         mine = cred_ref_id(self.project)
-        known = self.known_ids() | adopted
+        known = self.known()
         found = []
         for alias, machine in self._all_machines():
-            if machine.cloud_cred_ref_id != mine or machine.cloud_id in known or machine.ref_id in tried:
+            if machine.cloud_cred_ref_id != mine or machine.cloud_id in adopted or machine.ref_id in tried:
+                continue
+            if self._is_known(alias, machine, known):
                 continue
             if machine.address and workspace_of(machine.address) != self.workspace:
                 continue  # another workspace's, told by its address
@@ -213,11 +215,11 @@ class Facts:
         }
         if not retired:
             return []
-        known = self.known_ids()
+        known = self.known()
         return [
             (retired[machine.ref_id], alias, machine)
             for alias, machine in self._all_machines()
-            if machine.ref_id in retired and machine.cloud_id not in known
+            if machine.ref_id in retired and not self._is_known(alias, machine, known)
         ]
 
     def owner_of(self, cloud_id: str, account: str) -> Address | None:
@@ -227,9 +229,18 @@ class Facts:
                 return record.address
         return None
 
-    def known_ids(self) -> frozenset[str]:
-        """Give the cloud ids that are recorded, in any workspace and role."""
-        return frozenset(record.cloud_id for record in (*self.records.values(), *self.deposed)) | self.foreign_ids
+    def known(self) -> set[tuple[str, str]]:
+        """Give account and cloud id of everything recorded in this workspace, in any role."""
+        known = set()
+        for record in (*self.records.values(), *self.deposed):
+            known.add((record.account, record.cloud_id))
+            view = self.view_of(record)
+            if view is not None and view.fingerprint != record.account and found(view, record) is not None:
+                known.add((view.fingerprint, record.cloud_id))
+        return known
+
+    def _is_known(self, alias: str, machine: Instance, known: Collection[tuple[str, str]]) -> bool:
+        return (self.views[alias].fingerprint, machine.cloud_id) in known or machine.cloud_id in self.foreign_ids
 
 
 def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None = None) -> Sighting:
