@@ -127,7 +127,7 @@ def test_a_machine_that_the_list_shows_late_is_bound(tmp_path: Path) -> None:
 
 def test_a_launch_that_lands_late_is_fenced_off(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(1, provider='grace_window = "60s"'), idempotent=False)
-    lab.faults.choose = on("create_instance", Fault(before=LOST, late_s=90))
+    lab.faults.choose = on("create_instance", Fault(after=LOST, late_s=90))
     lab.apply()
     lab.clock.elapsed += 300
     assert is_converged(lab, 1)
@@ -279,7 +279,7 @@ def test_a_run_ends_no_machine_that_an_earlier_run_made(tmp_path: Path) -> None:
 
 def test_a_retired_attempt_of_another_workspace_is_none_of_ours(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(1, provider='grace_window = "60s"'), idempotent=False)
-    lab.faults.choose = on("create_instance", Fault(before=LOST, late_s=500))
+    lab.faults.choose = on("create_instance", Fault(after=LOST, late_s=500))
     lab.apply()
     plan = lab.plan(workspace="stage")
     assert [change.action for change in plan.effective] == [Action.CREATE]

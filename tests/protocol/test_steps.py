@@ -11,7 +11,14 @@ from msgspec.structs import replace as with_fields
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import CloudError, InstanceNotFound, NotReady, Rejected, Unavailable
-from brevplan.contract.model import CreateInstanceAttrs, Instance, InstanceType, InstanceTypeFilter, LifecycleStatus
+from brevplan.contract.model import (
+    CreateInstanceAttrs,
+    Instance,
+    InstanceType,
+    InstanceTypeFilter,
+    LifecycleStatus,
+    RefId,
+)
 from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.ports import Intent, IntentState, Role
@@ -273,3 +280,69 @@ def test_the_rest_of_an_approved_plan_is_never_dearer_than_shown(tmp_path: Path)
     lab.times = 1
     carry_out(lab, path)
     assert len(lab.machines()) == 2
+
+
+class Unfenced(LocalClient):
+    """A client of a cloud that has no fence, so that a launch which is late lands."""
+
+    async def fence(self, ref_id: RefId) -> bool:
+        return False
+
+
+class UnfencedLab(Lab):
+    def __init__(self, folder: Path, text: str) -> None:
+        super().__init__(folder, text, idempotent=False)
+        self.outside = replace(self.outside, spec_of=self._unfenced)
+
+    def _unfenced(self, name: str) -> ProviderSpec:
+        return replace(self._spec(name), connect=self._connect_unfenced)
+
+    def _connect_unfenced(self, connection: Connection) -> LocalClient:
+        traits = self._connect(connection).traits
+        client = Unfenced(connection, self.faults)
+        client.traits = traits
+        return client
+
+
+def surfaced(folder: Path) -> UnfencedLab:
+    """Give a lab whose first launch got no answer, was retired, and has landed ten minutes later all the same."""
+    lab = UnfencedLab(folder, configuration(1, provider='grace_window = "60s"'))
+    faults = [Fault(after=Unavailable("the answer was lost"), late_s=600)]
+    lab.faults.choose = lambda call: faults.pop() if call.operation == "create_instance" and faults else NO_FAULT
+    lab.apply()
+    assert lab.recorded() == {"instance.m[0]": "i-00000002"}
+    lab.clock.elapsed += 600
+    return lab
+
+
+def test_a_retired_attempt_that_appears_is_ended_as_planned(tmp_path: Path) -> None:
+    """3.6: "One that appears is shown as `ADDRESS (deposed REF)`, counted and approved as a destroy"."""
+    lab = surfaced(tmp_path)
+    plan = lab.plan()
+    assert [(str(change.address), change.action.value, change.cloud_id) for change in plan.effective] == [
+        ("instance.m[0]", "delete", "i-00000001")
+    ]
+    assert plan.effective[0].deposed == plan.effective[0].ref_id != ""
+    assert plan.counts.destroy == 1
+    lab.apply(approve=False)
+    assert len(lab.machines()) == 2
+    lab.apply()
+    assert [machine.body.cloud_id for machine in lab.machines()] == ["i-00000002"]
+    assert actions(lab.plan()) == {}
+
+
+def test_a_retired_attempt_that_appears_is_adopted_where_nothing_stands(tmp_path: Path) -> None:
+    """3.6: "or adopted if its address has no machine"."""
+    lab = UnfencedLab(tmp_path, configuration(1, provider='grace_window = "60s"'))
+    faults = [
+        Fault(before=Rejected("and now it is refused")),
+        Fault(after=Unavailable("the answer was lost"), late_s=600),
+    ]
+    lab.faults.choose = lambda call: faults.pop() if call.operation == "create_instance" and faults else NO_FAULT
+    lab.apply()
+    assert lab.recorded() == {}
+    lab.clock.elapsed += 600
+    assert actions(lab.plan()) == {"instance.m[0]": "import"}
+    lab.apply()
+    assert lab.recorded() == {"instance.m[0]": "i-00000001"}
+    assert actions(lab.plan()) == {}
