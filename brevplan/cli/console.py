@@ -83,7 +83,7 @@ def _answer_in_json(terminal: Terminal, session: Session) -> int:
 def _converse(terminal: Terminal, session: Session) -> int:
     history = History(history_path(terminal.environment))
     prompt = readline_prompt(history, session.names())
-    prompt.dropped = terminal.signals.forget
+    terminal.signals.take_each_for_a_first()
     try:
         for text in prompt.expressions():
             if text == "exit":
@@ -104,7 +104,6 @@ def _reply(terminal: Terminal, session: Session, text: str) -> bool:
     try:
         answer = session.answer(text)
     except KeyboardInterrupt:
-        terminal.signals.forget()
         return "sensitive" in text
     except DiagnosticsError as problem:
         terminal.show(problem.diagnostics)

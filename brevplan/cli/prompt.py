@@ -22,8 +22,6 @@ class Prompt:
     history: History
     editor: ModuleType | None = None
     """The readline module, where there is one."""
-    dropped: Callable[[], None] = lambda: None
-    """Called whenever Ctrl-C drops what was typed."""
 
     def expressions(self) -> Iterator[str]:
         """Give what is typed until Ctrl-D, an expression at a time; Ctrl-C drops what was typed so far."""
@@ -31,7 +29,6 @@ class Prompt:
             try:
                 text = self._expression()
             except KeyboardInterrupt:
-                self.dropped()
                 print()
                 continue
             except EOFError:

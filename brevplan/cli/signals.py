@@ -1,12 +1,14 @@
 """SIGINT and SIGTERM for the whole process: the first breaks off, or asks a run to stop; the second ends at once.
 
-The handler is Python's own and not the event loop's, so that a loop that hangs is ended too.
+The first is heard where Python hears signals, between two of its instructions. The second must also end a process
+that hangs in a call outside of Python, such as a wait for a locked file: a thread counts them as they arrive.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -25,27 +27,33 @@ class Signals:
     """What the two signals do now. Before `listen` they do what they do in any program."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._heard = self._arrived = 0
         self._stop: Callable[[], None] | None = None
         self._stream: TextIO | None = None
+        self._is_first_always = False
+        self._last_words = threading.Lock()
 
     def listen(self, stream: TextIO) -> None:
         """Take the signals over; `stream` is where the last words go."""
         self._stream = stream
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._count, args=(reading,), name="signals", daemon=True).start()
         for number in SIGNALS:
-            signal.signal(number, self._heard)
+            signal.signal(number, self._hear)
 
     def ask(self, stop: Callable[[], None] | None) -> None:
         """Let the first signal call `stop` instead of breaking the command off; None takes that back."""
         self._stop = stop
 
-    def forget(self) -> None:
-        """Let the next signal be a first one again: the last was taken for something else."""
-        self._count = 0
+    def take_each_for_a_first(self) -> None:
+        """Let no signal end the process at once: where lines are typed, Ctrl-C drops one, however often."""
+        self._is_first_always = True
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count > 1:
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._heard += 1
+        if self._heard > 1:
             self._end()
         if self._stop is not None:
             self._stop()
@@ -54,8 +62,16 @@ class Signals:
         else:
             raise KeyboardInterrupt
 
+    def _count(self, reading: int) -> None:
+        while arrived := os.read(reading, 64):
+            self._arrived += sum(number in SIGNALS for number in arrived)
+            if self._arrived > 1:
+                self._end()
+
     def _end(self) -> None:
         """Leave without unwinding. The text goes past the stream, which may be in the middle of a line."""
+        if self._is_first_always or not self._last_words.acquire(blocking=False):
+            return
         text = "\nStopped at once. Nothing is lost: the next apply finds what was begun.\n"
         with suppress(OSError, ValueError):
             if self._stream is not None:

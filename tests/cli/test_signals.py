@@ -220,6 +220,27 @@ def test_twice_inside_a_grace_window(tmp_path: Path, first: signal.Signals, seco
     converges(tmp_path, 2)
 
 
+def test_twice_while_it_hangs_in_a_locked_file(tmp_path: Path) -> None:
+    """A call that does not come back to Python keeps the second signal from nothing."""
+    write(tmp_path, 2, 'boot_time = "30m"')
+    with started(tmp_path, "apply", "-auto-approve") as command:
+        command.waits(lambda: bound(tmp_path) == 2)
+        cloud = sqlite3.connect(tmp_path / "local-cloud.db", isolation_level=None)
+        cloud.execute("BEGIN IMMEDIATE")
+        write(tmp_path, 2)
+        command.sends(signal.SIGINT)
+        assert command.ends() == 1
+    with started(tmp_path, "destroy", "-auto-approve") as command:
+        command.waits_for("instance.m[0]: Destroying...", "instance.m[1]: Destroying...")
+        command.sends(signal.SIGINT)
+        time.sleep(0.3)  # signals that arrive together are one to the system
+        command.sends(signal.SIGINT)
+        assert command.ends(10) == 130
+        assert AT_ONCE in command.text()
+    cloud.close()
+    converges(tmp_path, 2)
+
+
 def test_while_machines_boot_they_are_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path, 3, 'boot_time = "30m"')
     with started(tmp_path, "apply", "-auto-approve") as command:
