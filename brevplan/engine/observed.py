@@ -165,7 +165,7 @@ class Facts:
     def _digest_of(self, machine: Instance) -> str | None:
         """Read the address out of a mark; what was moved since then bears its new name beside it."""
         digest = ref_digest(machine.ref_id)
-        if digest is not None and machine.address and workspace_of(machine.address) == self.workspace:
+        if digest is not None and machine.address and workspace_in(machine.address) == self.workspace:
             try:
                 return address_digest(self.workspace, Address.parse(address_in(machine.address)))
             except ValueError:
@@ -193,7 +193,7 @@ class Facts:
                 continue
             if self._is_known(alias, machine, known):
                 continue
-            if machine.address and workspace_of(machine.address) != self.workspace:
+            if machine.address and workspace_in(machine.address) != self.workspace:
                 continue  # another workspace's, told by its address
             found.append(Orphan(alias, machine))
         return sorted(found, key=lambda orphan: (orphan.alias, orphan.instance.cloud_id))
@@ -317,7 +317,7 @@ def _sight_mark(facts: Facts, address: Address, alias: str) -> Sighting:
     return Absent()
 
 
-def workspace_of(tag: str) -> str:
+def workspace_in(tag: str) -> str:
     """Give the workspace part of what is written beside a mark."""
     return tag.split("/", 1)[0] if "/" in tag.split("[", 1)[0] else "default"
 

@@ -9,7 +9,7 @@ from brevplan.contract.errors import CloudError, NotFound
 from brevplan.contract.model import DEAD, CloudId, Instance
 from brevplan.engine.accounts import Account
 from brevplan.engine.identity import address_digest, cred_ref_id, ref_digest
-from brevplan.engine.observed import AccountView, found, workspace_of
+from brevplan.engine.observed import AccountView, found, workspace_in
 from brevplan.engine.ports import Record
 
 
@@ -98,7 +98,7 @@ def _is_same_account(view: AccountView, records: list[Record], project: str) -> 
 def _is_of(machine: Instance, workspace: str, digests: Collection[str]) -> bool:
     """Tell whether a mark of our project is of this workspace: another one may have an account of its own."""
     if machine.address:
-        return workspace_of(machine.address) == workspace
+        return workspace_in(machine.address) == workspace
     digest = ref_digest(machine.ref_id)
     return digest is None or digest in digests
 
