@@ -13,6 +13,7 @@ from brevplan.cli.options import PlanArguments, plan_options, to_request
 from brevplan.cli.terminal import Terminal
 from brevplan.cli.view import PlanView
 from brevplan.diagnostics import DiagnosticsError, error, failure
+from brevplan.engine.events import Notice
 from brevplan.operations import planfile
 from brevplan.operations.apply import Applied, Hooks
 from brevplan.operations.apply import apply as carry_out
@@ -63,14 +64,14 @@ async def _run(
         project = approved.project(terminal.directory)
     else:
         project = load_checked(terminal.directory, request, world.clock.now())
-    with Interrupts(terminal) as interrupts:
-        hooks = Hooks(
-            lambda found: _approve(terminal, view, found, auto_approve, approved is not None),
-            view.event,
-            terminal.error_line if not terminal.json else lambda text: None,
-            interrupts.running,
-        )
-        done = await carry_out(project, request, world, hooks, command=command, approved=approved)
+    interrupts = Interrupts(terminal.signals, view.event)
+    hooks = Hooks(
+        lambda found: _approve(terminal, view, found, auto_approve, approved is not None),
+        interrupts.event,
+        (lambda text: view.event(Notice(text))) if terminal.json else terminal.error_line,
+        interrupts.running,
+    )
+    done = await carry_out(project, request, world, hooks, command=command, approved=approved)
     return _finish(terminal, view, done, command if approved is None else "apply")
 
 

@@ -83,6 +83,7 @@ def _answer_in_json(terminal: Terminal, session: Session) -> int:
 def _converse(terminal: Terminal, session: Session) -> int:
     history = History(history_path(terminal.environment))
     prompt = readline_prompt(history, session.names())
+    terminal.signals.take_each_for_a_first()
     try:
         for text in prompt.expressions():
             if text == "exit":

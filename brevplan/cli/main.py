@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from brevplan.cli.arguments import normalise, split_chdir, with_environment
+from brevplan.cli.signals import Terminated
 from brevplan.cli.terminal import Terminal
 from brevplan.diagnostics import DiagnosticsError, Severity, error, suggest
 
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _mend_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     terminal = Terminal(dict(os.environ), words)
+    terminal.signals.listen(terminal.err)
     code = run(words, terminal)
     try:
         terminal.flush()
@@ -136,8 +138,8 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
             [error("Wrong usage", _sentence(problem.format_message().replace("--", "-")), hint=_usage(problem))]
         )
         return 1
-    except (click.Abort, KeyboardInterrupt):
-        terminal.error_line("Interrupted: nothing is lost.")
+    except (click.Abort, KeyboardInterrupt, Terminated) as problem:
+        _tell_interrupted(terminal, "" if isinstance(problem, click.Abort) else "\n")
         return 1
     except BrokenPipeError:
         _quiet_stdout()
@@ -168,6 +170,13 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _tell_interrupted(terminal: Terminal, line_end: str) -> None:
+    if terminal.json:
+        terminal.show([error("Interrupted", "It was broken off before it was done. Nothing is lost.")])
+    else:
+        terminal.error_line(f"{line_end}Interrupted: nothing is lost.")
 
 
 def _sentence(text: str) -> str:

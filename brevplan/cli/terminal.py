@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
+from brevplan.cli.signals import Signals
 from brevplan.diagnostics import Diagnostic, Severity, failure
 
 
@@ -27,6 +28,7 @@ class Terminal:
         self.out: TextIO = out if out is not None else sys.stdout
         self.err: TextIO = err if err is not None else sys.stderr
         self.typed: TextIO = typed if typed is not None else sys.stdin
+        self.signals = Signals()
         self.chdir = ""
         self.json = False
         flat = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}

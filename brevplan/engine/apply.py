@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, TypeVar
 
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
@@ -56,6 +57,7 @@ from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import unchanged
 from brevplan.lang.values import Object, Unknown, Value, has_unknown
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 10.0
 
@@ -135,12 +137,23 @@ class Apply:
     def stop(self) -> None:
         """Start nothing new; what is under way is brought to a safe place."""
         self.stopping = True
+        for account in self.accounts.values():
+            account.patience.hurried = True
         self._stop.set()
         self._result.interrupted = True
 
+    async def reserve(self, account: Account) -> None:
+        """Wait for the rate token of a launch; raise `Interrupted` as soon as the run is asked to stop."""
+        await self._unless_stopped(account.pacer.reserve(asyncio.current_task()))
+        if self.stopping:
+            raise Interrupted
+
     async def snapshot(self, account: Account) -> Snapshot | None:
         """Wait for the account's next list; None as soon as the run is asked to stop."""
-        waiting = asyncio.ensure_future(account.next_snapshot())
+        return await self._unless_stopped(account.next_snapshot())
+
+    async def _unless_stopped(self, awaited: Coroutine[Any, Any, T]) -> T | None:
+        waiting = asyncio.ensure_future(awaited)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -185,6 +198,7 @@ class Apply:
         rows: list[Write] = [
             PutAccount(AccountRow(a.alias, a.fingerprint, a.spec.name, a.tenant, a.endpoint))
             for a in self.accounts.values()
+            if not self.facts.views[a.alias].unverified
         ]
         rows.extend(PutRecord(record) for record in self.folded.bookkeeping)
         moved = [change for change in self.folded.plan.effective if change.moved_from is not None]

@@ -78,7 +78,6 @@ class Bench:
         self._abilities: dict[str, Ability] = {}
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._orphans: list[Orphan] | None = None
-        self._reaped: list[Orphan] = []
         self._told: set[tuple[str, str, str]] = set()
 
     def ability(self, alias: str) -> Ability | None:
@@ -207,35 +206,41 @@ class Bench:
             if same_place and self.account(orphan.alias) == account and not self.is_reaped(machine):
                 return (
                     f"{machine.cloud_id} is ours, of the same type and place, and belongs to no address: "
-                    f"reap it (-reap={machine.ref_id}) or go on beside it (-ignore-orphans)"
+                    f"reap it (-reap={self._reap_name(machine)}) or go on beside it (-ignore-orphans)"
                 )
         return ""
+
+    def _reap_name(self, machine: Instance) -> str:
+        """Give what names this orphan alone: two of one launch share their ref_id."""
+        alike = [orphan for orphan in self.unclaimed() if orphan.instance.ref_id == machine.ref_id]
+        return machine.ref_id if len(alike) == 1 else machine.cloud_id
 
     def is_reaped(self, machine: Instance) -> bool:
         """Tell whether the user asked for the end of an orphan, by its ref_id or its cloud id."""
         return machine.ref_id in self.options.reaped or machine.cloud_id in self.options.reaped
 
     def unclaimed(self) -> list[Orphan]:
-        """Give the orphans as they can be told before all is planned: no declared address awaits them."""
+        """Give the orphans as they can be told before all is planned: no declared address awaits them alone."""
         if self._orphans is None:
             claims = [self._claims(address) for address in self.declared()]
             self.scope.board.forget_unknown()  # it may have been too early to ask for these
             named = frozenset(cloud_id for _, cloud_id in self.claimed)
-            self._orphans = self.facts.orphans(frozenset(m.cloud_id for found in claims for m in found) | named)
+            # of several at one address all but one are too many, and nobody knows which
             sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
-            self._reaped = [orphan for orphan in self.facts.orphans(sole) if self.is_reaped(orphan.instance)]
+            self._orphans = self.facts.orphans(sole | named)
         return self._orphans
 
     def reaped(self) -> list[Orphan]:
         """Give the machines whose end was asked for: orphans, and those of which several claim one address."""
-        self.unclaimed()
-        return self._reaped
+        return [orphan for orphan in self.unclaimed() if self.is_reaped(orphan.instance)]
 
     def _claims(self, address: Address) -> list[Instance]:
         record = self.facts.records.get(address)
-        if record is not None and not self.facts.is_gone(record):
-            return []
-        return [machine for _, machine in self.facts.marked(address)]
+        if record is None:
+            found = self.facts.marked(address)
+        else:
+            found = self.facts.heirs(record) if self.facts.is_gone(record) else []
+        return [machine for _, machine in found]
 
     def declared(self) -> Iterator[Address]:
         """Give the addresses that are declared, as far as that can be told before everything is planned."""

@@ -25,6 +25,8 @@ class Patience:
     jitter: Callable[[], float]
     retries: int = 5
     request_timeout: float = 30.0
+    hurried: bool = False
+    """The run was asked to stop: what could be tried until a far moment is left to the next run."""
 
     async def once(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make one call; a timeout becomes `Unavailable`, of which nothing is known."""
@@ -49,11 +51,14 @@ class Patience:
                 return await self.once(call)
             except CloudError as problem:
                 attempt += 1
-                exhausted = self.clock.monotonic() >= until if until is not None else attempt > self.retries
+                exhausted = attempt > self.retries if until is None else self._is_over(until)
                 _LOG.info("%s (try %d%s)", problem, attempt, ", given up" if exhausted else "")
                 if not problem.retryable or exhausted:
                     raise
                 await self.wait(problem, attempt)
+
+    def _is_over(self, until: float) -> bool:
+        return self.hurried or self.clock.monotonic() >= until
 
     async def wait(self, problem: CloudError, attempt: int) -> None:
         """Wait as long as a failure asks for."""

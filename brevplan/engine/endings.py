@@ -13,7 +13,7 @@ from brevplan.engine.change import Action, Change, Mode, Reason, decimal_price
 from brevplan.engine.expand import mode_of
 from brevplan.engine.kind import Kind
 from brevplan.engine.moves import Removals
-from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, address_in, sight
+from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, address_in, found, sight
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import ModuleScope
 
@@ -149,9 +149,9 @@ def propose_leftovers(bench: Bench) -> Iterator[Change | Record]:
 
 def _leftover(bench: Bench, kind: Kind, record: Record) -> Change | Record:
     view = bench.facts.view_of(record)
-    if view is not None and record.cloud_id in view.gone:
+    machine = found(view, record) if view is not None else None
+    if view is not None and (record.cloud_id in view.gone or (machine is None and record.cloud_id in view.machines)):
         return record
-    machine = view.machines.get(record.cloud_id) if view is not None else None
     alias = view.alias if view is not None else record.alias
     blocked = ""
     if view is None:

@@ -73,6 +73,10 @@ class Slots(Protocol):
     @property
     def stopping(self) -> bool: ...
 
+    async def reserve(self, account: Account) -> None:
+        """Wait for the rate token of a launch; raises `Interrupted` as soon as the run is asked to stop."""
+        ...
+
     async def snapshot(self, account: Account) -> Snapshot | None:
         """Wait for the account's next list; None as soon as the run is asked to stop."""
         ...
@@ -164,7 +168,7 @@ async def _launch(
     while True:
         async with shop.slots.slot():
             goal = target()
-            await account.pacer.reserve()
+            await shop.slots.reserve(account)
             intent, request = _intent(shop, step, goal, account)
             first: list[Write] = [shop.open_step(step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
@@ -264,6 +268,8 @@ async def _uncertain(
         # the same call again under the same name makes the same machine, or finds it
         for attempt in range(1, account.patience.retries + 1):
             await account.patience.wait(failure, attempt)
+            if shop.slots.stopping:
+                break  # no call any more that may make something: a list says what the first one did
             async with shop.slots.slot():
                 try:
                     machine = await account.patience.once(lambda: account.client.create_instance(request))

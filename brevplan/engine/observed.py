@@ -5,8 +5,8 @@ An address is *sighted* in this order: by its recorded cloud id, by an open inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from brevplan.contract.client import Traits
 from brevplan.contract.model import DEAD, Image, Instance, InstanceType, Location
@@ -34,6 +34,13 @@ class AccountView:
     """Recorded cloud ids whose absence list and get agree on."""
     doubtful: dict[str, str] = field(default_factory=dict)
     """Recorded cloud ids that cannot be judged, with the reason."""
+
+
+def found(view: AccountView, record: Record) -> Instance | None:
+    """Give the machine of a row. In another account than the row's, its id alone may be somebody else's machine."""
+    machine = view.machines.get(record.cloud_id)
+    is_sure = view.fingerprint == record.account or not record.ref_id
+    return machine if machine is not None and (is_sure or machine.ref_id == record.ref_id) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +111,8 @@ class Facts:
     """Rows of roles other than current."""
     intents: list[Intent]
     views: dict[str, AccountView]
-    foreign_ids: frozenset[str] = frozenset()
-    """Cloud ids recorded in other workspaces of the same state."""
+    foreign: frozenset[tuple[str, str]] = frozenset()
+    """Account and cloud id of what is recorded in other workspaces of the same state, or was let go."""
     types: dict[str, dict[tuple[str, str], InstanceType]] = field(default_factory=dict)
     locations: dict[str, list[Location]] = field(default_factory=dict)
     images: dict[str, list[Image]] = field(default_factory=dict)
@@ -145,13 +152,18 @@ class Facts:
             found += self._of_digest(address_digest(self.workspace, old))
         return found
 
+    def heirs(self, record: Record) -> list[tuple[str, Instance]]:
+        """Give the machines that may take the place of a recorded one: in another account its own may still stand."""
+        found = self.marked(record.address)
+        return [(alias, machine) for alias, machine in found if self.views[alias].fingerprint == record.account]
+
     def _of_digest(self, digest: str) -> list[tuple[str, Instance]]:
         if self._marked is None:
             self._marked = {}
             mine = cred_ref_id(self.project)
-            known = self.known_ids()
+            known = self.known()
             for alias, machine in self._all_machines():
-                if machine.cloud_cred_ref_id == mine and machine.cloud_id not in known:
+                if machine.cloud_cred_ref_id == mine and not self._is_known(alias, machine, known):
                     found = self._digest_of(machine)
                     if found is not None:
                         self._marked.setdefault(found, []).append((alias, machine))
@@ -181,10 +193,12 @@ class Facts:
         """Give our machines that nothing accounts for: not recorded, not adopted by this plan, no intent's."""
         tried = {intent.ref_id for intent in self.intents}
         mine = cred_ref_id(self.project)
-        known = self.known_ids() | adopted
+        known = self.known()
         found = []
         for alias, machine in self._all_machines():
-            if machine.cloud_cred_ref_id != mine or machine.cloud_id in known or machine.ref_id in tried:
+            if machine.cloud_cred_ref_id != mine or machine.cloud_id in adopted or machine.ref_id in tried:
+                continue
+            if self._is_known(alias, machine, known):
                 continue
             if machine.address and workspace_in(machine.address) != self.workspace:
                 continue  # another workspace's, told by its address
@@ -208,11 +222,11 @@ class Facts:
         }
         if not retired:
             return []
-        known = self.known_ids()
+        known = self.known()
         return [
             (retired[machine.ref_id], alias, machine)
             for alias, machine in self._all_machines()
-            if machine.ref_id in retired and machine.cloud_id not in known
+            if machine.ref_id in retired and not self._is_known(alias, machine, known)
         ]
 
     def owner_of(self, cloud_id: str, account: str) -> Address | None:
@@ -226,9 +240,18 @@ class Facts:
         """Tell whether a recorded machine is known to be no more."""
         return isinstance(_sight_record(self, record), Absent)
 
-    def known_ids(self) -> frozenset[str]:
-        """Give the cloud ids that are recorded, in any workspace and role."""
-        return frozenset(record.cloud_id for record in (*self.records.values(), *self.deposed)) | self.foreign_ids
+    def known(self) -> set[tuple[str, str]]:
+        """Give account and cloud id of everything recorded, in any workspace and role."""
+        known = set(self.foreign)
+        for record in (*self.records.values(), *self.deposed):
+            known.add((record.account, record.cloud_id))
+            view = self.view_of(record)
+            if view is not None and view.fingerprint != record.account and found(view, record) is not None:
+                known.add((view.fingerprint, record.cloud_id))
+        return known
+
+    def _is_known(self, alias: str, machine: Instance, known: Collection[tuple[str, str]]) -> bool:
+        return (self.views[alias].fingerprint, machine.cloud_id) in known
 
 
 def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None = None) -> Sighting:
@@ -255,28 +278,28 @@ def _sight_record(facts: Facts, record: Record) -> Sighting:
     view = facts.view_of(record)
     if view is None:
         return Unverified(f'its provider "{record.alias}" is not configured', record)
-    machine = view.machines.get(record.cloud_id)
+    machine = found(view, record)
     if machine is not None and not (view.unverified and view.fingerprint != record.account):
         if machine.status in DEAD:
             return Absent(record)
         return Present(record, machine, view.alias)
     if view.unverified:
         return Unverified(view.unverified, record)
-    if record.cloud_id in view.gone:
+    if record.cloud_id in view.gone or record.cloud_id in view.machines:
         return Absent(record)
     return Unverified(view.doubtful.get(record.cloud_id, "it could not be looked up"), record)
 
 
 def _sight_heir(facts: Facts, record: Record) -> Sighting:
     """Look for the machine that somebody else, with a state of their own, made in place of one that is gone."""
-    found = _sight_mark(facts, record.address, record.alias)
-    match found:
-        case Present():
-            return replace(found, former=record)
-        case Ambiguous():
-            return found
-        case _:
-            return Absent(record)
+    heirs = facts.heirs(record)
+    if len(heirs) > 1:
+        return Ambiguous(tuple(machine for _, machine in heirs))
+    if not heirs:
+        return Absent(record)
+    if facts.locked_by:
+        return Unverified(f"being applied by {facts.locked_by}")
+    return Present(None, heirs[0][1], heirs[0][0], record)
 
 
 def _sight_intent(facts: Facts, intent: Intent) -> Sighting | None:

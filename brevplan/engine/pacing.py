@@ -78,10 +78,10 @@ class AccountPacer:
         """Let nothing through for a while: the provider said so."""
         self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
 
-    async def reserve(self) -> None:
-        """Take the tokens of a launch for the running task: the request that it makes next passes at once."""
+    async def reserve(self, task: asyncio.Task[object] | None = None) -> None:
+        """Take the tokens of a launch for a task, or the running one: the request that it makes next passes at once."""
         await self._pass(Urgency.CREATE)
-        self._reserved.add(asyncio.current_task())
+        self._reserved.add(task or asyncio.current_task())
 
     async def admit(self, urgency: Urgency) -> None:
         if urgency is Urgency.CREATE and (task := asyncio.current_task()) in self._reserved:

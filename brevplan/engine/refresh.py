@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from brevplan.contract.errors import CloudError, NotFound
 from brevplan.contract.model import DEAD, CloudId, Instance
 from brevplan.engine.accounts import Account
-from brevplan.engine.identity import cred_ref_id
-from brevplan.engine.observed import AccountView
-from brevplan.engine.ports import AccountRow, Record
+from brevplan.engine.identity import address_digest, cred_ref_id, ref_digest
+from brevplan.engine.observed import AccountView, found, workspace_in
+from brevplan.engine.ports import Record
 
 
 async def observe(
     accounts: Iterable[Account],
     records: Sequence[Record],
-    known: Mapping[str, AccountRow],
     project: str,
     accepted: frozenset[str] = frozenset(),
 ) -> dict[str, AccountView]:
@@ -27,7 +26,7 @@ async def observe(
     for account in accounts:
         by_fingerprint.setdefault(account.fingerprint, account)
     looks = {
-        fingerprint: asyncio.create_task(_look(account, _mine(account, records, present), known, project, accepted))
+        fingerprint: asyncio.create_task(_look(account, _mine(account, records, present), project, accepted))
         for fingerprint, account in by_fingerprint.items()
     }
     views: dict[str, AccountView] = {}
@@ -72,7 +71,6 @@ def _mine(account: Account, records: Sequence[Record], present: set[str]) -> lis
 async def _look(
     account: Account,
     records: list[Record],
-    known: Mapping[str, AccountRow],
     project: str,
     accepted: frozenset[str],
 ) -> AccountView:
@@ -86,7 +84,7 @@ async def _look(
         view.unverified = f"the list of {account.alias} is malformed: a machine without an id"
         return view
     view.machines = {str(machine.cloud_id): machine for machine in listed}
-    if not _is_same_account(account, view, records, known, project) and account.alias not in accepted:
+    if not _is_same_account(view, records, project) and account.alias not in accepted:
         view.unverified = (
             f'the account behind provider "{account.alias}" is another one than before, and shows nothing of ours; '
             f"if that is right: -accept-account={account.alias}"
@@ -96,21 +94,27 @@ async def _look(
     return view
 
 
-def _is_same_account(
-    account: Account,
-    view: AccountView,
-    records: list[Record],
-    known: Mapping[str, AccountRow],
-    project: str,
-) -> bool:
-    row = known.get(account.alias)
-    if row is None or row.fingerprint == account.fingerprint or not records:
+def _is_same_account(view: AccountView, records: list[Record], project: str) -> bool:
+    """Tell whether what is recorded of another account can be looked for in this one.
+
+    Each row knows its account. What the provider block led to last is no proof: another workspace, or a run that was
+    not let near its machines, may have used it since.
+    """
+    elsewhere = [record for record in records if record.account != view.fingerprint]
+    if not elsewhere or any(found(view, record) is not None for record in elsewhere):
         return True
-    if all(record.account == account.fingerprint for record in records):
-        return True
+    workspace = elsewhere[0].workspace
+    digests = {address_digest(workspace, record.address) for record in elsewhere}
     mark = cred_ref_id(project)
-    recorded = {record.cloud_id for record in records}
-    return any(m.cloud_id in recorded or m.cloud_cred_ref_id == mark for m in view.machines.values())
+    return any(m.cloud_cred_ref_id == mark and _is_of(m, workspace, digests) for m in view.machines.values())
+
+
+def _is_of(machine: Instance, workspace: str, digests: Collection[str]) -> bool:
+    """Tell whether a mark of our project is of this workspace: another one may have an account of its own."""
+    if machine.address:
+        return workspace_in(machine.address) == workspace
+    digest = ref_digest(machine.ref_id)
+    return digest is None or digest in digests
 
 
 async def _judge_missing(account: Account, view: AccountView, records: list[Record]) -> None:

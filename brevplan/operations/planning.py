@@ -218,7 +218,6 @@ class Memory:
     mine: list[Record] = field(default_factory=list)
     others: list[Record] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
-    accounts: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -235,7 +234,6 @@ class Memory:
                 mine,
                 others,
                 store.intents(),
-                store.accounts(),
                 store.outputs(workspace),
             )
         except StateError as problem:
@@ -257,13 +255,13 @@ async def gather_facts(
     name = project.config.settings.project or memory.project
     views: dict[str, AccountView]
     if request.refresh:
-        views = await observe(accounts.values(), memory.mine, memory.accounts, name, request.accepted_accounts)
+        views = await observe(accounts.values(), memory.mine, name, request.accepted_accounts)
     else:
         # an account of which nothing is remembered is looked at all the same: its state may have been lost
         held = {record.account for record in memory.mine if record.cloud_id}
         unknown = [account for account in accounts.values() if account.fingerprint not in held]
         views = {alias: blank_view(account) for alias, account in accounts.items()}
-        views |= await observe(unknown, memory.mine, memory.accounts, name, request.accepted_accounts)
+        views |= await observe(unknown, memory.mine, name, request.accepted_accounts)
     if writing and store is not None and request.refresh:
         _bind_open(store, memory, views, workspace)
     moves = Moves(project.config, KINDS)
@@ -276,7 +274,7 @@ async def gather_facts(
         [record for record in relocated.records if record.role is not Role.CURRENT],
         relocated.intents,
         views,
-        frozenset(record.cloud_id for record in memory.others if record.cloud_id),
+        frozenset((record.account, record.cloud_id) for record in memory.others if record.cloud_id),
         prior_outputs=memory.outputs,
         locked_by=str(locked_by) if locked_by is not None else "",
         refreshed=request.refresh,

@@ -6,6 +6,7 @@ Takes finished values and gives lines, one after the other, so that a plan of ma
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
@@ -209,8 +210,9 @@ class _PlanText:
         if not self.plan.orphans:
             return
         yield self.paint("Machines of this project that nothing accounts for:", "bold", "yellow")
+        bearers = Counter(orphan.ref_id for orphan in self.plan.orphans)
         for orphan in self.plan.orphans:
-            yield from _orphan_lines(orphan)
+            yield from _orphan_lines(orphan, orphan.ref_id if bearers[orphan.ref_id] == 1 else orphan.cloud_id)
         yield ""
 
     def notes(self) -> Iterator[str]:
@@ -244,17 +246,18 @@ def _nothing_to_do(mode: Mode) -> str:
     return "No changes. Your infrastructure matches the configuration."
 
 
-def _orphan_lines(orphan: OrphanNote) -> Iterator[str]:
+def _orphan_lines(orphan: OrphanNote, name: str) -> Iterator[str]:
+    """Show an orphan and the ways out. `name` is what -reap takes: two machines of one launch share their ref_id."""
     facts = ", ".join(
         clean(fact) for fact in (orphan.ref_id, orphan.alias, orphan.instance_type, orphan.location) if fact
     )
     marked = f", marked as {clean(orphan.address)}" if orphan.address else ""
     yield f"  * {clean(orphan.cloud_id)} ({facts}): {hourly(orphan.hourly)}{marked}"
     # these are made to be pasted, and what a cloud reports must not be a command of its own
-    target, ref_id, cloud_id = (
-        shlex.quote(clean(text)) for text in (orphan.address or "ADDRESS", orphan.ref_id, orphan.cloud_id)
+    target, reaped, cloud_id = (
+        shlex.quote(clean(text)) for text in (orphan.address or "ADDRESS", name, orphan.cloud_id)
     )
-    ways = [f"-reap={ref_id} destroys it"] if orphan.ref_id else []
+    ways = [f"-reap={reaped} destroys it"] if orphan.ref_id else []
     ways.append(f"brevplan import {target} {cloud_id} keeps it")
     yield f"    {'; '.join(ways)}; -ignore-orphans goes on beside it"
 

@@ -87,7 +87,7 @@ def test_several_of_one_attempt_are_ambiguous() -> None:
     [
         facts(view([machine(1)], alias="a"), view([machine(1)], alias="b")),  # two blocks of one account
         facts(view([machine(1), machine(2)]), records=[record("instance.m[7]", cloud_id="i-2")]),
-        facts(view([machine(1), machine(2)]), foreign_ids=frozenset({"i-2"})),
+        facts(view([machine(1), machine(2)]), foreign=frozenset({("print", "i-2")})),
         facts(view([machine(1), machine(2, cloud_cred_ref_id="bp-other")])),
         facts(view([machine(1), machine(2, ref_id="bp-lab-nonsense")])),
     ],

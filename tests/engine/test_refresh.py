@@ -16,7 +16,7 @@ from brevplan.engine.accounts import Account
 from brevplan.engine.calls import Patience
 from brevplan.engine.observed import AccountView
 from brevplan.engine.pacing import AccountPacer
-from brevplan.engine.ports import AccountRow, Record
+from brevplan.engine.ports import Record
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.providers.local import SPEC, TRAITS
 from tests.engine.build import record
@@ -53,9 +53,7 @@ class Cloud:
         return answer
 
 
-def looked(
-    cloud: Cloud, records: list[Record], *, grace: float = 0.0, row: AccountRow | None = None, accepted: str = ""
-) -> tuple[AccountView, float]:
+def looked(cloud: Cloud, records: list[Record], *, grace: float = 0.0, accepted: str = "") -> tuple[AccountView, float]:
     async def run() -> tuple[AccountView, float]:
         clock = VirtualClock()
         pacer = AccountPacer(clock)
@@ -63,8 +61,7 @@ def looked(
         patience = Patience(clock, pacer, lambda: 1.0, retries=2)
         client: Any = cloud
         account = Account("local", SPEC, client, traits, "print", "t", "", pacer, patience, clock)
-        known = {"local": row} if row is not None else {}
-        views = await observe([account], records, known, "lab", frozenset({accepted} - {""}))
+        views = await observe([account], records, "lab", frozenset({accepted} - {""}))
         return views["local"], clock.elapsed
 
     return asyncio.run(run())
@@ -163,7 +160,6 @@ def test_a_list_that_fails_within_the_window_leaves_doubt() -> None:
     assert view.doubtful == {"i-0": "no"}
 
 
-BEFORE = AccountRow("local", "another print", "local", "t", "")
 OLD = {"account": "another print"}
 
 
@@ -175,12 +171,14 @@ OLD = {"account": "another print"}
         ([machine(0)], "", True),  # a recorded machine is seen there
         ([machine(9, cloud_cred_ref_id="bp-lab")], "", True),  # or one of our marks
         ([machine(9, cloud_cred_ref_id="bp-other")], "", False),
+        ([machine(9, cloud_cred_ref_id="bp-lab", address="stage/instance.m[0]")], "", False),  # another workspace's
+        ([machine(9, cloud_cred_ref_id="bp-lab", ref_id=f"bp-lab-{'a' * 12}-{'b' * 6}")], "", False),
         ([], "local", True),
         ([], "local.b", False),
     ],
 )
 def test_another_account_behind_a_block(machines: list[Instance], accepted: str, same: bool) -> None:
-    view, _ = looked(Cloud(machines), rows(2, **OLD), row=BEFORE, accepted=accepted)
+    view, _ = looked(Cloud(machines), rows(2, **OLD), accepted=accepted)
     assert (view.unverified == "") is same
     assert same or "-accept-account=local" in view.unverified
 
@@ -194,7 +192,7 @@ def test_two_blocks_of_one_account_share_one_list() -> None:
             Account(alias, SPEC, cloud, TRAITS, "print", "t", "", pacer, Patience(clock, pacer, lambda: 1.0), clock)
             for alias in ("local", "local.b")
         ]
-        views = await observe(accounts, rows(1), {}, "lab")
+        views = await observe(accounts, rows(1), "lab")
         return cloud.listed, {**views, "": blank_view(accounts[0])}
 
     listed, views = asyncio.run(run())

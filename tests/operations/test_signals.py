@@ -108,7 +108,7 @@ def test_the_first_signal_settles_and_ends_with_1(tmp_path: Path, first: signal.
     ended = interrupted(tmp_path, first)
     assert ended.code == 1, ended.stderr
     assert ended.seconds < 5, "it waited for the machines to boot"
-    assert "Stopping: nothing new is started, and calls under way are awaited. Once more stops at once." in ended.stderr
+    assert "Stopping: nothing new is started. Once more stops at once; nothing is lost." in ended.stderr
     assert "Apply incomplete." in ended.stdout
     assert "Traceback" not in ended.stderr
     assert bound(tmp_path) == COUNT
