@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -146,23 +146,29 @@ async def create(shop: Workshop, step: Step, target: Callable[[], Target]) -> Ma
     """Make a machine: intent, launch, bound, ready, settled. Gives the actual attributes."""
     account = shop.accounts[step.change.made_at]
     shop.touched.add(account.alias)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    given_up: list[Write] = []
+    for _ in range(MAX_ATTEMPTS):
         try:
-            record, machine, goal = await _launch(shop, step, target, account)
-        except _Retired:
-            if attempt == MAX_ATTEMPTS:
-                raise StepError(f"{MAX_ATTEMPTS} launches were not answered and left no machine") from None
+            record, machine, goal = await _launch(shop, step, target, account, given_up)
+        except _GivenUp as attempt:
+            # written down together with the attempt that takes its place
+            given_up = [RetireIntent(attempt.ref_id)]
             continue
         return await finish(shop, step, goal, account, record, machine)
-    raise AssertionError
+    await shop.committer.commit(*given_up)
+    raise StepError(f"{MAX_ATTEMPTS} launches were not answered and left no machine")
 
 
-class _Retired(Exception):
-    """An attempt was given up, safely: another may be made."""
+class _GivenUp(Exception):
+    """A whole grace window has shown nothing of an attempt: it is to be retired, and another may be made."""
+
+    def __init__(self, ref_id: str) -> None:
+        super().__init__(ref_id)
+        self.ref_id = ref_id
 
 
 async def _launch(
-    shop: Workshop, step: Step, target: Callable[[], Target], account: Account
+    shop: Workshop, step: Step, target: Callable[[], Target], account: Account, given_up: Sequence[Write]
 ) -> tuple[Record, Instance, Target]:
     tries = 0
     while True:
@@ -170,7 +176,7 @@ async def _launch(
             goal = target()
             await shop.slots.reserve(account)
             intent, request = _intent(shop, step, goal, account)
-            first: list[Write] = [shop.open_step(step)] if tries == 0 else []
+            first: list[Write] = [*given_up, shop.open_step(step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
             _LOG.info("%s: launching %s at %s", step.address, intent.ref_id, account.alias)
             try:
@@ -286,8 +292,7 @@ async def _uncertain(
         raise StepError(f"one launch made several machines: {problem}", uncertain=True) from None
     if found is not None:
         return await _bind(shop, step, goal, intent, found, account), found, goal
-    await shop.committer.commit(RetireIntent(intent.ref_id))
-    raise _Retired
+    raise _GivenUp(intent.ref_id)
 
 
 async def finish(

@@ -99,7 +99,7 @@ def _affected(cause: Change, changes: list[Change], index: _Index) -> Iterable[t
     if cause.destroys:
         for read in cause.reads:
             for n in index.at(read):
-                if changes[n].destroys:
+                if changes[n].destroys and not changes[n].deposed:  # who reads an address reads its current machine
                     yield n, "it is needed by"
 
 

@@ -42,6 +42,7 @@ class Command:
 
     process: subprocess.Popen[bytes]
     shown: bytearray
+    reader: threading.Thread
 
     def text(self) -> str:
         return self.shown.decode()
@@ -62,6 +63,7 @@ class Command:
 
     def ends(self, seconds: float = LIMIT) -> int:
         code = self.process.wait(timeout=seconds)
+        self.reader.join(LIMIT)  # its last words may still be on their way
         assert "Traceback" not in self.text()
         return code
 
@@ -75,8 +77,9 @@ def started(folder: Path, *words: str, terminal: bool = False) -> Iterator[Comma
         [sys.executable, "-m", "brevplan", f"-chdir={folder}", *words],
         stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
     )  # fmt: skip
-    command = Command(process, bytearray())
-    reader = threading.Thread(target=_gather, args=(process, command.shown))
+    shown = bytearray()
+    reader = threading.Thread(target=_gather, args=(process, shown))
+    command = Command(process, shown, reader)
     reader.start()
     try:
         yield command
