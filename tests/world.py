@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from brevplan.contract.client import Capability, Connection
+from brevplan.contract.client import Connection
 from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import Source
 from brevplan.engine.apply import Apply
@@ -25,9 +25,9 @@ from brevplan.operations.planning import Planned, Request
 from brevplan.operations.project import load_sources
 from brevplan.operations.world import Outside
 from brevplan.providers import registry
-from brevplan.providers.local import LocalClient
+from brevplan.providers.local import LocalClient, UntaggedClient
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
-from brevplan.simcloud.model import Machine
+from brevplan.simcloud.model import Behaviour, Machine
 from brevplan.simcloud.store import Store
 from brevplan.state.store import StateStore
 
@@ -112,29 +112,27 @@ class ChosenFaults:
 class Lab:
     """One project in a folder, with its state, its cloud and its clock. `text` is the configuration."""
 
-    def __init__(self, folder: Path, text: str, *, idempotent: bool = True) -> None:
+    def __init__(
+        self, folder: Path, text: str, *, idempotent: bool = True, tags: bool = True, fences: bool = True
+    ) -> None:
         self.folder, self.text = folder, text
         self.clock = VirtualClock()
         self.ids = CountingIds()
         self.faults = ChosenFaults()
-        self.idempotent = idempotent
+        self.idempotent, self.tags, self.fences = idempotent, tags, fences
         self.events: list[Event] = []
         self.said: list[str] = []
         self.outside = Outside(self.clock, self.ids, self._spec)
 
     def _spec(self, name: str) -> ProviderSpec:
-        spec = registry.spec(name)
-        traits = spec.traits
-        if not self.idempotent:
-            traits = replace(traits, capabilities=traits.capabilities - {Capability.CREATE_IDEMPOTENT})
-        return replace(spec, connect=self._connect, traits=traits)
+        return replace(registry.spec(name), connect=self._connect)
 
-    def _connect(self, connection: Connection) -> LocalClient:
-        client = LocalClient(connection, self.faults)
-        if not self.idempotent:
-            traits = client.traits
-            client.traits = replace(traits, capabilities=traits.capabilities - {Capability.CREATE_IDEMPOTENT})
-        return client
+    def _connect(self, connection: Connection) -> UntaggedClient:
+        kind = LocalClient if self.tags else UntaggedClient
+        return kind(connection, self.faults, self._lacking)
+
+    def _lacking(self, how: Behaviour) -> Behaviour:
+        return replace(how, idempotent=self.idempotent, tags=self.tags, fences=self.fences)
 
     def request(self, options: Options = EVERYTHING, **fields: Any) -> Request:
         return Request(options, environment={}, **fields)

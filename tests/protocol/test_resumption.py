@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as with_fields
 
 from brevplan.contract.errors import Sent, Unavailable
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.change import Mode
-from brevplan.engine.ports import IntentState, Role
+from brevplan.engine.ports import IntentState, Role, Write
+from brevplan.operations.world import OpenStore
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
+from brevplan.simcloud.model import cloud_id_of
+from brevplan.state.store import StateStore
 from tests.world import Lab, actions, configuration
 
 LOST = Unavailable("lost", sent=Sent.MAYBE)
@@ -119,6 +125,55 @@ def test_a_machine_made_before_its_predecessor_is_destroyed_takes_the_address_th
     lab.apply()
     assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
     assert lab.faults.count("create_instance") == 2
+
+
+def test_an_attempt_is_given_up_together_with_the_one_that_follows_it(tmp_path: Path) -> None:
+    """3.5: one transaction holds the retired attempt and the new one, so that no run finds neither."""
+    lab = Lab(tmp_path, configuration(1, provider=GRACE), idempotent=False)
+    unanswered = [Fault(before=LOST)]
+    lab.faults.choose = lambda call: (
+        unanswered.pop() if call.operation == "create_instance" and unanswered else NO_FAULT
+    )
+    seen: list[list[str]] = []
+    lab.outside = replace(lab.outside, open_store=watching(seen))
+    lab.apply()
+    (together,) = [kinds for kinds in seen if "RetireIntent" in kinds]
+    assert together == ["RetireIntent", "OpenStep", "OpenIntent"]
+
+
+def watching(seen: list[list[str]]) -> OpenStore:
+    """Open states that remember what each of their transactions held."""
+
+    class Watched(StateStore):
+        def transact(self, writes: Sequence[Write]) -> None:
+            seen.append([type(write).__name__ for write in writes])
+            super().transact(writes)
+
+    return Watched.open
+
+
+def test_a_double_can_be_reaped_whatever_reads_its_address(tmp_path: Path) -> None:
+    rest = """
+resource "instance" "reader" {
+  instance_type = "gpu_1x_h100_sxm5"
+  location      = "us-west-1"
+  public_key    = instance.m[0].public_key
+}
+"""
+    lab = Lab(tmp_path, configuration(1, rest=rest))
+    lab.apply()
+    cloud = lab.cloud()
+    first = cloud.machines()[0]
+    with cloud.write():
+        number = cloud.next_number("machine")
+        cloud.add(with_fields(first, number=number, body=with_fields(first.body, cloud_id=cloud_id_of(number))))
+    cloud.close()
+    (tmp_path / "brevplan.db").unlink()
+    lab.text = lab.text.replace("gpu_1x_h100_sxm5", "gpu_1x_l40s")  # the reader must be replaced
+    assert {str(change.address) for change in lab.plan().blocked} == {"instance.m[0]", "instance.reader"}
+    lab.apply(Options(reaped=frozenset({str(cloud_id_of(number))})))
+    settled(lab)
+    assert [machine.body.address for machine in lab.machines()] == ["instance.m[0]", "instance.reader"]
 
 
 def ref(lab: Lab, role: Role) -> str:
