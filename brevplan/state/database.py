@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from brevplan.state.errors import StateDamaged, StateError, StateForeign, StateTooNew, StateUnusable
+from brevplan.state.sums import reseal
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -60,7 +63,12 @@ def _m001_first_tables(db: Database) -> None:
     db["outputs"].create({"workspace": str, "name": str, "value": str}, pk=("workspace", "name"))  # type: ignore[union-attr]
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables,)
+def _m002_sums(db: Database) -> None:
+    for table in ("accounts", "resources", "intents", "outputs", "runs", "steps"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables, _m002_sums)
 """In order, named, never edited once released. `user_version` counts how many a file has had."""
 
 
@@ -80,33 +88,52 @@ def explained(path: Path) -> Iterator[None]:
         raise StateUnusable(f"{path}: {problem.strerror or problem}.", _ELSEWHERE) from problem
 
 
+_FULL: Final = "Make room and run the same command again: nothing is lost."
+_FAILING: Final = (
+    "Look after the disk and run the same command again: what was begun is found by its mark. Else keep the state "
+    'elsewhere: backend "sqlite" { path = "…" }'
+)
+_DAMAGE: Final = (
+    "malformed",
+    "corrupt",
+    "no such table",
+    "no such column",
+    "decode",
+    "already exists",
+    "duplicate column",
+)
+"""What SQLite says of a file whose tables, or whose format number, are not what we wrote."""
+
+
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
     text = str(problem)
-    if "not a database" in text:
+    name = getattr(problem, "sqlite_errorname", "")
+    if name == "SQLITE_NOTADB":
         return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
-    if "malformed" in text or "corrupt" in text:
+    if name.startswith("SQLITE_CORRUPT") or any(word in text for word in _DAMAGE):
         return StateDamaged(f"{path}: {text}.", REBUILD)
-    if "full" in text:
-        return StateUnusable(f"{path}: the disk is full.", "Make room and run the same command again: nothing is lost.")
-    if "readonly" in text or "read-only" in text:
+    if name == "SQLITE_FULL":
+        return StateUnusable(f"{path}: the disk is full.", _FULL)
+    if name.startswith("SQLITE_IOERR"):
+        return StateUnusable(f"{path}: reading or writing it failed ({text}).", _FAILING)
+    if name.startswith("SQLITE_READONLY"):
         return StateUnusable(f"{path} cannot be written: it, or its folder, is read-only.", _ELSEWHERE)
-    if "unable to open" in text:
+    if name.startswith("SQLITE_CANTOPEN"):
         return StateUnusable(f"{path} cannot be opened: check that its folder exists and can be written.", _ELSEWHERE)
-    if "locked" in text:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StateUnusable(f"{path} is held by another program for too long.", "Run the same command again.")
-    if "no such table" in text or "no such column" in text or "decode" in text:
-        return StateDamaged(f"{path}: {text}.", REBUILD)
     return StateUnusable(f"{path}: {text}.", _ELSEWHERE)
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
     """Open the file, make or migrate it when `create`; None when there is no file and none is to be made."""
     with explained(path):
-        if not path.exists() or path.stat().st_size == 0:
+        size = _size(path)
+        if size == 0:
             if not create:
                 return None
             _make(path)
-        elif path.is_file() and path.stat().st_size < _HEADER_BYTES:
+        elif size < _HEADER_BYTES:
             raise StateForeign(f"{path} is too short to be a SQLite file.", REBUILD)
         connection = _open(path)
         try:
@@ -122,9 +149,41 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
         return connection
 
 
+def _size(path: Path) -> int:
+    """Give the size of the file, 0 when there is none; anything else that stands there cannot be a state."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return 0
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(there.st_mode):
+        raise StateUnusable(f"{path} is not a regular file.", _ELSEWHERE)
+    return there.st_size
+
+
 def _make(path: Path) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    os.close(descriptor)
+    """Make an empty file that is still there after a power cut."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_folder(path)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the name of a new file durable: syncing a file does not sync the folder that it is found by.
+
+    SQLite does this for the journals and logs that it makes, and for a database only with them: with the log durable
+    and its database gone, a power cut right after the first commit would lose the first intents.
+    """
+    descriptor = os.open(os.path.dirname(os.path.realpath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system that cannot sync a folder has no other way either
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -136,6 +195,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.OperationalError):
         # a file system without shared memory keeps the rollback journal, which is as safe
         connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: the log is synced at every commit, not only before it is folded into the file, and a new log's name with it
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
@@ -153,7 +213,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StateTooNew(
             f"{path} has format {version}; this version reads up to {len(MIGRATIONS)}.", "Install a newer brevplan."
         )
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    # not quick_check: it does not compare indexes with their tables, and costs two thirds as much
+    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
 
@@ -179,6 +240,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if version == 0:
             for key, value in _first_meta().items():
                 connection.execute("INSERT INTO meta(key, value) VALUES (?, ?)", (key, value))
+        reseal(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
