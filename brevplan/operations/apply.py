@@ -23,7 +23,6 @@ from brevplan.engine.ports import (
     Record,
     RetireIntent,
     RunRow,
-    StateLost,
     Write,
     rfc3339,
 )
@@ -33,10 +32,9 @@ from brevplan.lang.values import has_unknown
 from brevplan.operations.approval import Progress
 from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure
+from brevplan.operations.planning import Planned, Request, explained_state, open_state, planned
 from brevplan.operations.project import KINDS, Project
 from brevplan.operations.world import Outside, git_commit, host_name, user_name
-from brevplan.state.errors import StateError
 from brevplan.state.store import StateStore
 
 
@@ -78,7 +76,7 @@ async def apply(
     store = open_state(project, create=True)
     assert store is not None
     try:
-        with locked(store.path, command, world, request.lock_timeout, hooks.say):
+        with explained_state(), locked(store.path, command, world, request.lock_timeout, hooks.say):
             _take(store, project, world)
             fixed = None
             progress = Progress()
@@ -96,12 +94,9 @@ async def apply(
 
 
 def _take(store: StateStore, project: Project, world: Outside) -> None:
-    try:
-        meta = store.meta()
-        name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
-        store.take(name if name != meta.project else "")
-    except StateError as problem:
-        raise state_failure(problem) from problem
+    meta = store.meta()
+    name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
+    store.take(name if name != meta.project else "")
 
 
 async def _run(
@@ -270,7 +265,5 @@ class _Run:
                 raise
 
     def _write(self, write: OpenRun | CloseRun) -> None:
-        try:
+        with explained_state():
             self.store.transact([write])
-        except StateLost as problem:
-            raise DiagnosticsError([error("State cannot be written", f"{problem}.")]) from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from brevplan.engine.board import Context
 from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
-from brevplan.engine.ports import Intent, IntentState, Record, Role
+from brevplan.engine.ports import Intent, IntentState, Record, Role, StateLost
 from brevplan.engine.refresh import blank_view, observe
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.settle import bind_found
@@ -88,6 +88,19 @@ class Fixed:
 
 def state_failure(problem: StateError) -> DiagnosticsError:
     return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
+
+
+@contextmanager
+def explained_state() -> Iterator[None]:
+    """Turn what a state cannot do any more into a `DiagnosticsError`."""
+    try:
+        yield
+    except StateError as problem:
+        raise state_failure(problem) from problem
+    except StateLost as problem:
+        cause = problem.__cause__
+        hint = cause.hint if isinstance(cause, StateError) else "Run the same command again."
+        raise failure("State cannot be written", f"{problem}.", hint=hint) from problem
 
 
 def open_state(project: Project, *, create: bool) -> StateStore | None:
@@ -212,7 +225,7 @@ class _Memory:
     def read(cls, store: StateStore | None, workspace: str) -> _Memory:
         if store is None:
             return cls()
-        try:
+        with explained_state(), store.moment():
             meta = store.meta()
             mine, others = _shared_out(store.records(), workspace)
             return cls(
@@ -224,8 +237,6 @@ class _Memory:
                 store.accounts(),
                 store.outputs(workspace),
             )
-        except StateError as problem:
-            raise state_failure(problem) from problem
 
 
 async def _facts(

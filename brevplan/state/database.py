@@ -6,19 +6,20 @@ import errno
 import os
 import secrets
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from brevplan.state.errors import StateDamaged, StateError, StateForeign, StateTooNew, StateUnusable
+from brevplan.state.opening import is_blank, make, open_file, size_of
 from brevplan.state.sums import reseal
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID: Final = 0x62727631  # "brv1"
+SHARED_MEMORY_BYTES: Final = 32 * 1024
 _HEADER_BYTES: Final = 100
 REBUILD: Final = "Put a copy back, or move the file away: the next plan finds the machines again by their marks."
 
@@ -85,7 +86,9 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as problem:
         raise _translate(problem, path) from problem
     except OSError as problem:
-        raise StateUnusable(f"{path}: {problem.strerror or problem}.", _ELSEWHERE) from problem
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else problem.strerror or str(problem)
+        raise StateUnusable(f"{path}: {what}.", _FULL if full else _ELSEWHERE) from problem
 
 
 _FULL: Final = "Make room and run the same command again: nothing is lost."
@@ -112,7 +115,7 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
         return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
     if name.startswith("SQLITE_CORRUPT") or any(word in text for word in _DAMAGE):
         return StateDamaged(f"{path}: {text}.", REBUILD)
-    if name == "SQLITE_FULL":
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return StateUnusable(f"{path}: the disk is full.", _FULL)
     if name.startswith("SQLITE_IOERR"):
         return StateUnusable(f"{path}: reading or writing it failed ({text}).", _FAILING)
@@ -125,20 +128,29 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
     return StateUnusable(f"{path}: {text}.", _ELSEWHERE)
 
 
+def _is_full(path: Path) -> bool:
+    """Tell whether the disk has no room left: SQLite calls it an I/O error when its shared memory does not fit."""
+    try:
+        there = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return there.f_bavail * there.f_frsize < SHARED_MEMORY_BYTES
+
+
 def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
     """Open the file, make or migrate it when `create`; None when there is no file and none is to be made."""
     with explained(path):
-        size = _size(path)
+        size = size_of(path)
         if size == 0:
             if not create:
                 return None
-            _make(path)
+            make(path)
         elif size < _HEADER_BYTES:
             raise StateForeign(f"{path} is too short to be a SQLite file.", REBUILD)
-        connection = _open(path)
+        connection = open_file(path, create=create)
         try:
             _check(connection, path)
-            if not create and _is_blank(connection):
+            if not create and is_blank(connection):
                 connection.close()  # somebody is making it right now
                 return None
             _prepare(connection)
@@ -149,52 +161,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
         return connection
 
 
-def _size(path: Path) -> int:
-    """Give the size of the file, 0 when there is none; anything else that stands there cannot be a state."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return 0
-    if stat.S_ISDIR(there.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(there.st_mode):
-        raise StateUnusable(f"{path} is not a regular file.", _ELSEWHERE)
-    return there.st_size
-
-
-def _make(path: Path) -> None:
-    """Make an empty file that is still there after a power cut."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _sync_folder(path)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the name of a new file durable: syncing a file does not sync the folder that it is found by.
-
-    SQLite does this for the journals and logs that it makes, and for a database only with them: with the log durable
-    and its database gone, a power cut right after the first commit would lose the first intents.
-    """
-    descriptor = os.open(os.path.dirname(os.path.realpath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # a file system that cannot sync a folder has no other way either
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=30.0)
-
-
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA page_size = 1024")
-    with suppress(sqlite3.OperationalError):
-        # a file system without shared memory keeps the rollback journal, which is as safe
-        connection.execute("PRAGMA journal_mode = WAL")
     # FULL: the log is synced at every commit, not only before it is folded into the file, and a new log's name with it
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -217,11 +184,6 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
-
-
-def _is_blank(connection: sqlite3.Connection) -> bool:
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return tables == 0
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

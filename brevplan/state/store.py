@@ -167,7 +167,7 @@ class StateStore:
             with explained(self.path):
                 self._transact(writes)
         except StateError as problem:
-            raise StateLost(f"{problem.summary}: {problem.detail} {problem.hint}".strip()) from problem
+            raise StateLost(problem.detail.rstrip(".")) from problem  # who shows it says what to do next
 
     def _transact(self, writes: Sequence[Write]) -> None:
         self._watch.check()
