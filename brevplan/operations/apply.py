@@ -33,7 +33,7 @@ from brevplan.lang.values import has_unknown
 from brevplan.operations.approval import Progress
 from brevplan.operations.locking import locked
 from brevplan.operations.planfile import PlanFile
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_lost
+from brevplan.operations.planning import Planned, Request, explained_state, open_state, planned
 from brevplan.operations.project import KINDS, Project
 from brevplan.operations.recording import run_row, take_over
 from brevplan.operations.world import Outside
@@ -78,7 +78,7 @@ async def apply(
     store = open_state(project, world, create=True)
     assert store is not None
     try:
-        with locked(store.path, command, world, request.lock_timeout, hooks.say):
+        with explained_state(), locked(store.path, command, world, request.lock_timeout, hooks.say):
             take_over(store, project, world)
             fixed = None
             progress = Progress()
@@ -91,8 +91,6 @@ async def apply(
                 request = approved.remaining(request, progress)
             async with planned(project, request, world, store, writing=True, fixed=fixed) as found:
                 return await _run(found, request, world, hooks, store, command, approved, progress)
-    except StateLost as problem:
-        raise state_lost(problem) from problem
     finally:
         store.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,12 +35,24 @@ def locked(state: Path, command: str, world: Outside, timeout_s: float, tell: Ca
             if time.monotonic() >= end:
                 raise locked_error(found)
             if not told:
-                tell(f"Waiting for the state's lock, held by {found or 'another process'}...")
+                tell(f"Waiting for the state's lock, held by {found}...")
                 told = True
-            time.sleep(RETRY_EVERY_S)
+            _sleep(min(RETRY_EVERY_S, max(end - time.monotonic(), 0.0)))
     except StateError as problem:
         raise state_failure(problem) from problem
     try:
         yield found
     finally:
         found.release()
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep so that a Ctrl-C ends it. The loop's own handler only notes one for when the loop goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(seconds)
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        time.sleep(seconds)
+    finally:
+        signal.signal(signal.SIGINT, before)

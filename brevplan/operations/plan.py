@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from brevplan.engine.ports import IntentState, StateLost
+from brevplan.engine.ports import IntentState
 from brevplan.operations.locking import new_holder
-from brevplan.operations.planning import Planned, Request, open_state, planned, state_failure, state_lost
+from brevplan.operations.planning import Planned, Request, explained_state, open_state, planned
 from brevplan.operations.project import Project
 from brevplan.operations.world import Outside
 from brevplan.state.errors import StateError
@@ -23,15 +23,12 @@ async def plan(project: Project, request: Request, world: Outside) -> AsyncItera
     try:
         if store is not None and _has_open_intents(store):
             # open intents are a dead run's, or those of a run that goes on right now: the lock tells which
-            lock = _try(store, world)
-            if isinstance(lock, Lock):
-                store.take("")
+            lock = _taken(store, world)
         holder = lock if isinstance(lock, Holder) else None
         writing = isinstance(lock, Lock)
-        async with planned(project, request, world, store, writing=writing, locked_by=holder) as found:
-            yield found
-    except StateLost as problem:
-        raise state_lost(problem) from problem
+        with explained_state():
+            async with planned(project, request, world, store, writing=writing, locked_by=holder) as found:
+                yield found
     finally:
         if isinstance(lock, Lock):
             lock.release()
@@ -40,14 +37,20 @@ async def plan(project: Project, request: Request, world: Outside) -> AsyncItera
 
 
 def _has_open_intents(store: StateStore) -> bool:
-    try:
+    with explained_state():
         return any(intent.state is IntentState.OPEN for intent in store.intents())
-    except StateError as problem:
-        raise state_failure(problem) from problem
 
 
-def _try(store: StateStore, world: Outside) -> Lock | Holder | None:
+def _taken(store: StateStore, world: Outside) -> Lock | Holder | None:
+    """Take the state to bind what a dead run made; None where it cannot be written, and nothing is lost by that."""
     try:
-        return try_lock(store.path, new_holder("plan", world))
+        lock = try_lock(store.path, new_holder("plan", world))
     except StateError:
-        return None  # a folder that cannot be written: nothing can be bound, and nothing is lost by that
+        return None
+    if isinstance(lock, Lock):
+        try:
+            store.take("")
+        except StateError:
+            lock.release()
+            return None
+    return lock

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -95,10 +95,21 @@ def state_failure(problem: StateError) -> DiagnosticsError:
     return DiagnosticsError([error(problem.summary, problem.detail, hint=problem.hint)])
 
 
+@contextmanager
+def explained_state() -> Iterator[None]:
+    """Turn what a state cannot do any more into a `DiagnosticsError`."""
+    try:
+        yield
+    except StateError as problem:
+        raise state_failure(problem) from problem
+    except StateLost as problem:
+        raise state_lost(problem) from problem
+
+
 def state_lost(problem: StateLost) -> DiagnosticsError:
-    return DiagnosticsError(
-        [error("State cannot be written", f"{problem}.", hint="Nothing is lost: the next apply finds what was begun.")]
-    )
+    cause = problem.__cause__
+    hint = cause.hint if isinstance(cause, StateError) else "Nothing is lost: the next apply finds what was begun."
+    return failure("State cannot be written", f"{problem}.", hint=hint)
 
 
 def open_state(project: Project, world: Outside, *, create: bool) -> StateStore | None:
@@ -225,7 +236,7 @@ class Memory:
         """Read everything that a plan looks at; raise `DiagnosticsError`."""
         if store is None:
             return cls()
-        try:
+        with explained_state(), store.moment():
             meta = store.meta()
             mine, others = _shared_out(store.records(), workspace)
             return cls(
@@ -236,8 +247,6 @@ class Memory:
                 store.intents(),
                 store.outputs(workspace),
             )
-        except StateError as problem:
-            raise state_failure(problem) from problem
 
 
 async def gather_facts(

@@ -12,10 +12,9 @@ from brevplan.diagnostics import DiagnosticsError, error, failure, suggest
 from brevplan.engine.address import Address
 from brevplan.engine.ports import Record, Role, RunRow
 from brevplan.operations.parse_cache import NO_CACHE, ParseCache, parse_cache
-from brevplan.operations.planning import Request, state_failure, workspace_of
+from brevplan.operations.planning import Request, explained_state, workspace_of
 from brevplan.operations.project import configuration_files, load_project
 from brevplan.state import lock
-from brevplan.state.errors import StateError
 from brevplan.state.store import StateStore
 
 
@@ -32,14 +31,11 @@ def state_path_of(directory: Path, cache: ParseCache = NO_CACHE) -> Path:
 @contextmanager
 def opened(directory: Path, cache: ParseCache = NO_CACHE) -> Iterator[StateStore | None]:
     """Open the state of a folder for reading; None where there is none. Raises `DiagnosticsError`."""
-    try:
+    with explained_state():
         store = StateStore.open(state_path_of(directory, cache), create=False)
-    except StateError as problem:
-        raise state_failure(problem) from problem
     try:
-        yield store
-    except StateError as problem:
-        raise state_failure(problem) from problem
+        with explained_state():
+            yield store
     finally:
         if store is not None:
             store.close()
@@ -95,19 +91,25 @@ class Unlocked:
 
 def current_holder(directory: Path) -> lock.Holder | None:
     path = state_path_of(directory)
-    return lock.read_holder(path) if lock.is_held(path) else None
+    with explained_state():
+        return _holder(path) if lock.is_held(path) else None
+
+
+def _holder(path: Path) -> lock.Holder:
+    return lock.read_holder(path) or lock.SOMEBODY
 
 
 def force_unlock(directory: Path, lock_id: str) -> Unlocked:
     """Take the lock away: its holder can write no more. Raises `DiagnosticsError` when the id is another's."""
     path = state_path_of(directory)
-    if not lock.is_held(path):
-        return Unlocked(None)
-    holder = lock.read_holder(path)
-    if lock_id and holder is not None and holder.lock_id != lock_id:
-        raise failure("Another lock", f"The lock is {holder.lock_id}, held by {holder}.")
-    with opened(directory) as store:
-        if store is not None:
-            store.raise_epoch()
-    lock.force(path)
-    return Unlocked(holder)
+    with explained_state():
+        if not lock.is_held(path):
+            return Unlocked(None)
+        holder = _holder(path)
+        if lock_id and holder.lock_id not in ("", lock_id):
+            raise failure("Another lock", f"The lock is {holder.lock_id}, held by {holder}.")
+        with opened(directory) as store:
+            if store is not None:
+                store.raise_epoch()
+        lock.force(path)
+        return Unlocked(holder)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +19,14 @@ from brevplan.state.errors import (
     StateTooNew,
     StateUnusable,
 )
+from brevplan.state.opening import is_blank, make, open_file, size_of
+from brevplan.state.sums import reseal
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID: Final = 0x62727631  # "brv1"
+SHARED_MEMORY_BYTES: Final = 32 * 1024
 _HEADER_BYTES: Final = 100
 REBUILD: Final = "brevplan rebuild restores it from the configuration and the cloud."
 
@@ -71,7 +75,16 @@ def _m002_what_a_launch_replaces(db: Database) -> None:
     db.execute("ALTER TABLE intents ADD COLUMN replaces TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_m001_first_tables, _m002_what_a_launch_replaces)
+def _m003_sums(db: Database) -> None:
+    for table in ("accounts", "resources", "intents", "outputs", "runs", "steps"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (
+    _m001_first_tables,
+    _m002_what_a_launch_replaces,
+    _m003_sums,
+)
 """In order, named, never edited once released. `user_version` counts how many a file has had."""
 
 
@@ -88,41 +101,71 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as problem:
         raise _translate(problem, path) from problem
     except OSError as problem:
-        raise StateUnusable(f"{path}: {problem.strerror or problem}.", _ELSEWHERE) from problem
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else problem.strerror or str(problem)
+        raise StateUnusable(f"{path}: {what}.", _FULL if full else _ELSEWHERE) from problem
+
+
+_FULL: Final = "Make room and run the same command again: nothing is lost."
+_FAILING: Final = (
+    "Look after the disk and run the same command again: what was begun is found by its mark. Else keep the state "
+    'elsewhere: backend "sqlite" { path = "…" }'
+)
+_DAMAGE: Final = (
+    "malformed",
+    "corrupt",
+    "no such table",
+    "no such column",
+    "decode",
+    "already exists",
+    "duplicate column",
+)
+"""What SQLite says of a file whose tables, or whose format number, are not what we wrote."""
 
 
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
     text = str(problem)
-    if "not a database" in text:
+    name = getattr(problem, "sqlite_errorname", "")
+    if name == "SQLITE_NOTADB":
         return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
-    if "malformed" in text or "corrupt" in text:
+    if name.startswith("SQLITE_CORRUPT") or any(word in text for word in _DAMAGE):
         return StateDamaged(f"{path}: {text}.", REBUILD)
-    if "full" in text:
-        return StateUnusable(f"{path}: the disk is full.", "Make room and run the same command again: nothing is lost.")
-    if "readonly" in text or "read-only" in text:
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
+        return StateUnusable(f"{path}: the disk is full.", _FULL)
+    if name.startswith("SQLITE_IOERR"):
+        return StateUnusable(f"{path}: reading or writing it failed ({text}).", _FAILING)
+    if name.startswith("SQLITE_READONLY"):
         return StateUnusable(f"{path} cannot be written: it, or its folder, is read-only.", _ELSEWHERE)
-    if "unable to open" in text:
+    if name.startswith("SQLITE_CANTOPEN"):
         return StateUnusable(f"{path} cannot be opened: check that its folder exists and can be written.", _ELSEWHERE)
-    if "locked" in text:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StateUnusable(f"{path} is held by another program for too long.", "Run the same command again.")
-    if "no such table" in text or "no such column" in text or "decode" in text:
-        return StateDamaged(f"{path}: {text}.", REBUILD)
     return StateUnusable(f"{path}: {text}.", _ELSEWHERE)
+
+
+def _is_full(path: Path) -> bool:
+    """Tell whether the disk has no room left: SQLite calls it an I/O error when its shared memory does not fit."""
+    try:
+        there = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return there.f_bavail * there.f_frsize < SHARED_MEMORY_BYTES
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
     """Open the file, make or migrate it when `create`; None when there is no file and none is to be made."""
     with explained(path):
-        if not path.exists() or path.stat().st_size == 0:
+        size = size_of(path)
+        if size == 0:
             if not create:
                 return None
-            _make(path)
-        elif path.is_file() and path.stat().st_size < _HEADER_BYTES:
+            make(path)
+        elif size < _HEADER_BYTES:
             raise StateForeign(f"{path} is too short to be a SQLite file.", REBUILD)
-        connection = _open(path)
+        connection = open_file(path, create=create)
         try:
             _check(connection, path)
-            if not create and _is_blank(connection):
+            if not create and is_blank(connection):
                 connection.close()  # somebody is making it right now
                 return None
             _prepare(connection)
@@ -133,20 +176,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
         return connection
 
 
-def _make(path: Path) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    os.close(descriptor)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=30.0)
-
-
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA page_size = 1024")
-    with suppress(sqlite3.OperationalError):
-        # a file system without shared memory keeps the rollback journal, which is as safe
-        connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: the log is synced at every commit, not only before it is folded into the file, and a new log's name with it
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
@@ -164,7 +195,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     if tables and version < 1:
         raise StateDamaged(f"{path}: it has tables, and the format {version}, which never was.", REBUILD)
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    # not quick_check: it does not compare indexes with their tables, and costs two thirds as much
+    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise StateDamaged(f"{path}: {problem}.", REBUILD)
 
@@ -176,11 +208,6 @@ def _not_ours(connection: sqlite3.Connection, path: Path) -> StateError:
     return StateOfAnotherProgram(
         f"{path} is a SQLite file of another program.", 'Choose another path: backend "sqlite" { path = "…" }'
     )
-
-
-def _is_blank(connection: sqlite3.Connection) -> bool:
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return tables == 0
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -199,6 +226,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if version == 0:
             for key, value in _first_meta().items():
                 connection.execute("INSERT INTO meta(key, value) VALUES (?, ?)", (key, value))
+        reseal(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -28,7 +30,13 @@ class Holder(msgspec.Struct, frozen=True):
     since: str
 
     def __str__(self) -> str:
+        if not self.lock_id:
+            return "another process"
         return f"{self.user}@{self.host} (process {self.pid}, {self.command}, since {self.since}, lock {self.lock_id})"
+
+
+SOMEBODY: Final = Holder("", "", "", 0, "", "")
+"""Who holds a lock whose file does not tell: it was just taken, or something else was written into it."""
 
 
 @dataclass(slots=True)
@@ -41,33 +49,36 @@ class Lock:
 
     def release(self) -> None:
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            with suppress(OSError):  # a name left in the file does no harm: the lock is what counts
+                os.ftruncate(descriptor, 0)
+            os.close(descriptor)
 
 
 def lock_path(state: Path) -> Path:
-    return state.with_name(state.name + ".lock")
+    """Give the lock file of a state, the same one by whatever link the state is reached."""
+    there = Path(os.path.realpath(state)) if os.path.islink(state) else state
+    return there.with_name(there.name + ".lock")
 
 
-def try_lock(state: Path, holder: Holder) -> Lock | Holder | None:
-    """Take the lock without waiting. Gives who holds it when it is taken, None when that cannot be told."""
+def try_lock(state: Path, holder: Holder) -> Lock | Holder:
+    """Take the lock without waiting; give who holds it when it is taken."""
     path = lock_path(state)
     with explained(path):
         while True:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same_file(descriptor, path):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+                    return Lock(path, holder, descriptor)
             except BlockingIOError:
                 os.close(descriptor)
-                return read_holder(state)
+                return read_holder(state) or SOMEBODY
             except BaseException:
                 os.close(descriptor)
                 raise
-            if _is_same_file(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, msgspec.json.encode(holder), 0)
-                return Lock(path, holder, descriptor)
             os.close(descriptor)
 
 
@@ -90,27 +101,29 @@ def read_holder(state: Path) -> Holder | None:
 
 def is_held(state: Path) -> bool:
     """Tell whether some process holds the lock right now."""
-    try:
-        descriptor = os.open(lock_path(state), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    path = lock_path(state)
+    if not path.exists():
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
+    with explained(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
     return False
 
 
-def locked_error(holder: Holder | None) -> StateLocked:
-    shown = str(holder) if holder is not None else "another process"
+def locked_error(holder: Holder) -> StateLocked:
     return StateLocked(
-        f"It is held by {shown}.",
+        f"It is held by {holder}.",
         "Wait for it with -lock-timeout=5m. A dead process holds no lock; brevplan force-unlock is for a hung one.",
     )
 
 
 def force(state: Path) -> None:
     """Take the lock file away from its holder: the next one makes a new file. The caller raises the epoch."""
-    lock_path(state).unlink(missing_ok=True)
+    path = lock_path(state)
+    with explained(path):
+        path.unlink(missing_ok=True)

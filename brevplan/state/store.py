@@ -1,11 +1,11 @@
-"""The state file behind the ports of the engine: rows in, rows out. The only place with SQL."""
+"""The state file behind the ports of the engine: what is remembered is read, and each fact becomes rows."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +44,9 @@ from brevplan.engine.ports import (
 from brevplan.engine.secrets import SEALED_KEY
 from brevplan.state.database import REBUILD, connect, explained
 from brevplan.state.errors import StateDamaged, StateError
+from brevplan.state.ledger import Ledger, Row, read_meta, read_rows, read_table, totals_of, writing
+from brevplan.state.sums import COLUMNS
+from brevplan.state.watch import FileWatch
 
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -51,11 +54,6 @@ _TEXTS = msgspec.json.Decoder(tuple[str, ...])
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-
-_RECORD_COLUMNS = (
-    "key, workspace, address, role, kind, attributes, alias, account, ref_id, cloud_id, settled, seen, protected, "
-    "reads, version"
-)
 
 
 class StateStore:
@@ -65,6 +63,7 @@ class StateStore:
         self.path = path
         self.epoch: int | None = None
         self._connection = connection
+        self._watch = FileWatch(path)
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> StateStore | None:
@@ -82,75 +81,64 @@ class StateStore:
 
     def check(self) -> None:
         """Read everything there is, once; raise `StateError` for what cannot be read."""
-        self.meta()
-        self.selected_workspace()
-        self.records()
-        self.intents()
-        self.accounts()
-        self.runs(1)
-        self.steps("")
-        for (workspace,) in self._rows("SELECT DISTINCT workspace FROM outputs"):
-            self.outputs(workspace)
+        with self.moment():
+            self.meta()
+            self.records()
+            self.intents()
+            self.accounts()
+            self.runs(1)
+            self.steps("")
+            for workspace in {row[0] for row in self._table("outputs")}:
+                self.outputs(workspace)
 
-    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Read one moment of the file in the block, whatever another process writes meanwhile."""
         with explained(self.path):
-            return self._connection.execute(sql, parameters).fetchall()
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def meta(self) -> Meta:
-        values = dict(self._rows("SELECT key, value FROM meta"))
-        version = self._rows("PRAGMA user_version")[0][0]
-        try:
-            return Meta(
-                version,
-                values["project"],
-                values["lineage"],
-                int(values["serial"]),
-                int(values["epoch"]),
-                values["salt"],
-            )
-        except (KeyError, ValueError) as problem:
-            raise StateDamaged(f"{self.path}: its table meta is not whole ({problem}).", REBUILD) from None
+        with self.moment():
+            values = read_meta(self._connection, self.path)
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return Meta(
+            version, values["project"], values["lineage"], int(values["serial"]), int(values["epoch"]), values["salt"]
+        )
 
     def selected_workspace(self) -> str:
-        rows = self._rows("SELECT value FROM meta WHERE key = 'workspace'")
-        if not rows:
-            raise StateDamaged(f"{self.path}: its table meta names no workspace.", REBUILD)
-        return str(rows[0][0])
+        with self.moment():
+            return read_meta(self._connection, self.path)["workspace"]
 
     def records(self, workspace: str | None = None) -> list[Record]:
-        sql = f"SELECT {_RECORD_COLUMNS} FROM resources"
-        rows = self._rows(sql) if workspace is None else self._rows(f"{sql} WHERE workspace = ?", (workspace,))
-        return self._decoded(rows, _record)
+        rows = self._table("resources")
+        wanted = rows if workspace is None else [row for row in rows if row[1] == workspace]
+        return self._decoded(wanted, _record)
 
     def intents(self) -> list[Intent]:
-        sql = (
-            "SELECT ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, opened_at, "
-            "replaces FROM intents"
-        )
-        return self._decoded(self._rows(sql), _intent)
+        return self._decoded(self._table("intents"), _intent)
 
     def accounts(self) -> dict[str, AccountRow]:
-        rows = self._rows("SELECT alias, fingerprint, provider, tenant, endpoint FROM accounts")
-        return {row[0]: AccountRow(*row) for row in rows}
+        return {row[0]: AccountRow(*row[:-1]) for row in self._table("accounts")}
 
     def outputs(self, workspace: str) -> dict[str, Any]:
-        rows = self._rows("SELECT name, value FROM outputs WHERE workspace = ? ORDER BY name", (workspace,))
-        return dict(self._decoded(rows, lambda row: (row[0], _OBJECT.decode(row[1]))))
+        rows = sorted(row for row in self._table("outputs") if row[0] == workspace)
+        return dict(self._decoded(rows, lambda row: (row[1], _OBJECT.decode(row[2]))))
 
     def steps(self, plan_id: str) -> list[StepRow]:
-        sql = (
-            "SELECT run_id, plan_id, step_id, address, verb, status, started, ended, error FROM steps "
-            "WHERE plan_id = ? ORDER BY id"
-        )
-        return [StepRow(*row) for row in self._rows(sql, (plan_id,))]
+        return [StepRow(*row[:-1]) for row in self._rows("steps", "WHERE plan_id = ? ORDER BY id", (plan_id,))]
 
     def snapshot(self) -> Snapshot:
         """Read everything but the history as it is at one moment, whoever writes meanwhile; in a fixed order."""
-        with explained(self.path):
-            self._connection.execute("BEGIN")
-        try:
+        with self.moment():
             meta = self.meta()
-            names = [row[0] for row in self._rows("SELECT DISTINCT workspace FROM outputs ORDER BY workspace")]
             return Snapshot(
                 meta.project,
                 meta.lineage,
@@ -159,25 +147,27 @@ class StateStore:
                 tuple(sorted(self.records(), key=lambda row: (row.workspace, row.address, row.role.value, row.key))),
                 tuple(sorted(self.intents(), key=lambda row: (row.workspace, row.address, row.ref_id))),
                 tuple(account for _, account in sorted(self.accounts().items())),
-                {name: self.outputs(name) for name in names},
+                {name: self.outputs(name) for name in sorted({row[0] for row in self._table("outputs")})},
             )
-        finally:
-            with suppress(sqlite3.Error):  # nothing was written
-                self._connection.execute("ROLLBACK")
 
     def run_of_plan(self, plan_id: str) -> str:
         """Give the run that carried a plan out to its end; empty when none did."""
-        rows = self._rows("SELECT run_id FROM runs WHERE plan_id = ? AND outcome = 'done'", (plan_id,))
+        rows = self._rows("runs", "WHERE plan_id = ? AND outcome = 'done'", (plan_id,))
         return str(rows[-1][0]) if rows else ""
 
     def runs(self, limit: int = 50) -> list[RunRow]:
-        sql = (
-            "SELECT run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome "
-            "FROM runs ORDER BY id DESC LIMIT ?"
-        )
-        return [RunRow(*row) for row in self._rows(sql, (limit,))]
+        return [RunRow(*row[:-1]) for row in self._rows("runs", "ORDER BY id DESC LIMIT ?", (limit,))]
 
-    def _decoded(self, rows: list[tuple[Any, ...]], decode: Callable[[tuple[Any, ...]], T]) -> list[T]:
+    def _table(self, table: str) -> list[Row]:
+        with self.moment():
+            totals = totals_of(read_meta(self._connection, self.path), self.path)
+            return read_table(self._connection, table, self.path, totals)
+
+    def _rows(self, table: str, rest: str, values: Row) -> list[Row]:
+        with explained(self.path):
+            return read_rows(self._connection, table, self.path, rest, values)
+
+    def _decoded(self, rows: list[Row], decode: Callable[[Row], T]) -> list[T]:
         """Decode rows; what does not decode was not written by us."""
         try:
             return [decode(row) for row in rows]
@@ -188,27 +178,17 @@ class StateStore:
 
     def take(self, project: str) -> int:
         """Raise the epoch for a run that holds the lock; from here on older epochs cannot write."""
-        with explained(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            epoch = self._read_epoch() + 1
-            self._connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (str(epoch),))
+        with explained(self.path), writing(self._connection, self.path) as ledger:
+            epoch = ledger.raise_number("epoch")
             if project:
-                self._connection.execute("UPDATE meta SET value = ? WHERE key = 'project'", (project,))
-            self._connection.execute("COMMIT")
+                ledger.meta["project"] = project
         self.epoch = epoch
         return epoch
 
     def raise_epoch(self) -> None:
         """Make every run that holds an older epoch unable to write: a lock was forced."""
-        with explained(self.path):
-            self._connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'epoch'")
-
-    def _read_epoch(self) -> int:
-        row = self._connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-        try:
-            return int(row[0])
-        except (TypeError, ValueError):
-            raise StateDamaged(f"{self.path}: its table meta is not whole (epoch).", REBUILD) from None
+        with explained(self.path), writing(self._connection, self.path) as ledger:
+            ledger.raise_number("epoch")
 
     def transact(self, writes: Sequence[Write]) -> None:
         """Write all or nothing, durably; raise `StateLost` when this run may not, or cannot, write any more."""
@@ -217,24 +197,19 @@ class StateStore:
             with explained(self.path):
                 self._transact(writes)
         except StateError as problem:
-            raise StateLost(f"{problem.summary}: {problem.detail} {problem.hint}".strip()) from problem
+            raise StateLost(problem.detail.rstrip(".")) from problem  # who shows it says what to do next
 
     def _transact(self, writes: Sequence[Write]) -> None:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if self.epoch is None or self._read_epoch() != self.epoch:
+        self._watch.check()
+        with writing(self._connection, self.path) as ledger:
+            if self.epoch is None or int(ledger.meta["epoch"]) != self.epoch:
                 raise StateLost("another run has taken the state over: this one may not write to it any more")
             for write in writes:
-                _WRITERS[type(write)](connection, write)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+                _WRITERS[type(write)](ledger, write)
+        self._watch.follow_log()
 
 
-def _record(row: tuple[Any, ...]) -> Record:
+def _record(row: Row) -> Record:
     return Record(
         row[0],
         row[1],
@@ -261,7 +236,7 @@ def _texts(data: str) -> tuple[str, ...]:
     return _TEXTS.decode(data)
 
 
-def _intent(row: tuple[Any, ...]) -> Intent:
+def _intent(row: Row) -> Intent:
     return Intent(
         row[0],
         row[1],
@@ -281,153 +256,125 @@ def _intent(row: tuple[Any, ...]) -> Intent:
 # One writer a fact.
 
 
-def _open_run(connection: sqlite3.Connection, write: OpenRun) -> None:
-    run = write.run
-    connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
+def _open_run(ledger: Ledger, write: OpenRun) -> None:
+    ledger.raise_number("serial")
     # whoever opens a run holds the lock: no other one can be going on
-    connection.execute("UPDATE runs SET outcome = 'cut off' WHERE outcome = 'running'")
-    connection.execute(
-        "INSERT INTO runs(run_id, workspace, command, actor, git_commit, started, ended, plan_id, summary, outcome) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (run.run_id, run.workspace, run.command, run.actor, run.git_commit, run.started, run.ended, run.plan_id,
-         run.summary, run.outcome),
-    )  # fmt: skip
+    ledger.update("runs", {"outcome": "running"}, {"outcome": "cut off"})
+    ledger.insert("runs", _columns("runs", write.run))
 
 
-def _close_run(connection: sqlite3.Connection, write: CloseRun) -> None:
+def _close_run(ledger: Ledger, write: CloseRun) -> None:
     # its end is another state than its start: what was pulled in between is older than this
-    connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'serial'")
-    connection.execute(
-        "UPDATE runs SET ended = ?, summary = ?, outcome = ? WHERE run_id = ?",
-        (write.ended, write.summary, write.outcome, write.run_id),
-    )
+    ledger.raise_number("serial")
+    changes = {"ended": write.ended, "summary": write.summary, "outcome": write.outcome}
+    ledger.update("runs", {"run_id": write.run_id}, changes)
 
 
-def _open_step(connection: sqlite3.Connection, write: OpenStep) -> None:
-    step = write.step
-    connection.execute(
-        "INSERT INTO steps(run_id, plan_id, step_id, address, verb, status, started, ended, error) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (step.run_id, step.plan_id, step.step_id, step.address, step.verb, step.status, step.started, step.ended,
-         step.error),
-    )  # fmt: skip
+def _open_step(ledger: Ledger, write: OpenStep) -> None:
+    ledger.insert("steps", _columns("steps", write.step))
 
 
-def _close_step(connection: sqlite3.Connection, write: CloseStep) -> None:
-    connection.execute(
-        "UPDATE steps SET status = ?, ended = ?, error = ? WHERE run_id = ? AND step_id = ?",
-        (write.status, write.ended, write.error, write.run_id, write.step_id),
-    )
+def _close_step(ledger: Ledger, write: CloseStep) -> None:
+    changes = {"status": write.status, "ended": write.ended, "error": write.error}
+    ledger.update("steps", {"run_id": write.run_id, "step_id": write.step_id}, changes)
 
 
-def _open_intent(connection: sqlite3.Connection, write: OpenIntent) -> None:
+def _open_intent(ledger: Ledger, write: OpenIntent) -> None:
     intent = write.intent
-    connection.execute(
-        "INSERT INTO intents(ref_id, workspace, address, alias, account, run_id, state, request, reads, protected, "
-        "opened_at, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (intent.ref_id, intent.workspace, str(intent.address), intent.alias, intent.account, intent.run_id,
-         intent.state.value, _ENCODE(intent.request).decode(), _ENCODE(intent.reads).decode(), int(intent.protected),
-         intent.opened_at, intent.replaces),
-    )  # fmt: skip
+    own = {"address": str(intent.address), "state": intent.state.value, "protected": int(intent.protected)}
+    texts = {"request": _json(intent.request), "reads": _json(intent.reads)}
+    ledger.insert("intents", _columns("intents", intent) | own | texts)
 
 
-def _close_intent(connection: sqlite3.Connection, write: CloseIntent) -> None:
-    connection.execute("DELETE FROM intents WHERE ref_id = ?", (write.ref_id,))
+def _close_intent(ledger: Ledger, write: CloseIntent) -> None:
+    ledger.delete("intents", {"ref_id": write.ref_id})
 
 
-def _retire_intent(connection: sqlite3.Connection, write: RetireIntent) -> None:
-    connection.execute("UPDATE intents SET state = 'retired', request = '{}' WHERE ref_id = ?", (write.ref_id,))
+def _retire_intent(ledger: Ledger, write: RetireIntent) -> None:
+    ledger.update("intents", {"ref_id": write.ref_id}, {"state": "retired", "request": "{}"})
 
 
-def _change_intent(connection: sqlite3.Connection, write: ChangeIntent) -> None:
+def _change_intent(ledger: Ledger, write: ChangeIntent) -> None:
     intent = write.intent
-    connection.execute(
-        "UPDATE intents SET address = ?, request = ?, reads = ?, protected = ? WHERE ref_id = ?",
-        (str(intent.address), _ENCODE(intent.request).decode(), _ENCODE(intent.reads).decode(), int(intent.protected),
-         intent.ref_id),
-    )  # fmt: skip
+    changes = {
+        "address": str(intent.address), "request": _json(intent.request), "reads": _json(intent.reads),
+        "protected": int(intent.protected),
+    }  # fmt: skip
+    ledger.update("intents", {"ref_id": intent.ref_id}, changes)
 
 
-def _put_record(connection: sqlite3.Connection, write: PutRecord) -> None:
+def _put_record(ledger: Ledger, write: PutRecord) -> None:
     record = write.record
-    connection.execute(
-        "INSERT INTO resources(key, workspace, address, role, kind, attributes, alias, account, ref_id, cloud_id, "
-        "settled, seen, protected, reads, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) "
-        "ON CONFLICT(key) DO UPDATE SET workspace = excluded.workspace, address = excluded.address, "
-        "role = excluded.role, kind = excluded.kind, attributes = excluded.attributes, alias = excluded.alias, "
-        "account = excluded.account, ref_id = excluded.ref_id, cloud_id = excluded.cloud_id, "
-        "settled = excluded.settled, seen = excluded.seen, protected = excluded.protected, reads = excluded.reads, "
-        "version = resources.version + 1",
-        (record.key, record.workspace, str(record.address), record.role.value, record.kind,
-         _ENCODE(record.attributes).decode(), record.alias, record.account, record.ref_id, record.cloud_id,
-         int(record.settled), int(record.seen), int(record.protected), _ENCODE(record.reads).decode()),
-    )  # fmt: skip
+    own = {"role": record.role.value, "settled": int(record.settled), "seen": int(record.seen)}
+    values = _columns("resources", record) | _described(record) | own | {"protected": int(record.protected)}
+    if not ledger.update("resources", {"key": record.key}, values, counter="version"):
+        ledger.insert("resources", values | {"version": 1})
 
 
-def _set_role(connection: sqlite3.Connection, write: SetRole) -> None:
-    connection.execute(
-        "UPDATE resources SET role = ?, version = version + 1 WHERE key = ?", (write.role.value, write.key)
-    )
+def _set_role(ledger: Ledger, write: SetRole) -> None:
+    ledger.update("resources", {"key": write.key}, {"role": write.role.value}, counter="version")
 
 
-def _drop_record(connection: sqlite3.Connection, write: DropRecord) -> None:
-    connection.execute("DELETE FROM resources WHERE key = ?", (write.key,))
+def _drop_record(ledger: Ledger, write: DropRecord) -> None:
+    ledger.delete("resources", {"key": write.key})
 
 
-def _move_records(connection: sqlite3.Connection, write: MoveRecords) -> None:
+def _move_records(ledger: Ledger, write: MoveRecords) -> None:
     for number, (key, _) in enumerate(write.rows):
         # out of the way first: at most one current row has an address, at every moment
-        connection.execute("UPDATE resources SET key = ?, address = ? WHERE key = ?", (f"#{number}", f"#{number}", key))
+        ledger.update("resources", {"key": key}, {"key": f"#{number}", "address": f"#{number}"})
     for number, (_, record) in enumerate(write.rows):
-        connection.execute(
-            "UPDATE resources SET key = ?, address = ?, reads = ?, attributes = ?, version = version + 1 WHERE key = ?",
-            (
-                record.key,
-                str(record.address),
-                _ENCODE(record.reads).decode(),
-                _ENCODE(record.attributes).decode(),
-                f"#{number}",
-            ),
-        )
+        values = {"key": record.key} | _described(record)
+        ledger.update("resources", {"key": f"#{number}"}, values, counter="version")
 
 
-def _put_account(connection: sqlite3.Connection, write: PutAccount) -> None:
-    account = write.account
-    connection.execute(
-        "INSERT OR REPLACE INTO accounts(alias, fingerprint, provider, tenant, endpoint) VALUES (?, ?, ?, ?, ?)",
-        (account.alias, account.fingerprint, account.provider, account.tenant, account.endpoint),
-    )
+def _put_account(ledger: Ledger, write: PutAccount) -> None:
+    values = _columns("accounts", write.account)
+    if not ledger.update("accounts", {"alias": write.account.alias}, values):
+        ledger.insert("accounts", values)
 
 
-def _put_outputs(connection: sqlite3.Connection, write: PutOutputs) -> None:
-    connection.execute("DELETE FROM outputs WHERE workspace = ?", (write.workspace,))
-    connection.executemany(
-        "INSERT INTO outputs(workspace, name, value) VALUES (?, ?, ?)",
-        [(write.workspace, name, _ENCODE(value).decode()) for name, value in sorted(write.outputs.items())],
-    )
+def _put_outputs(ledger: Ledger, write: PutOutputs) -> None:
+    ledger.delete("outputs", {"workspace": write.workspace})
+    for name, value in sorted(write.outputs.items()):
+        ledger.insert("outputs", {"workspace": write.workspace, "name": name, "value": _json(value)})
 
 
-def _replace_state(connection: sqlite3.Connection, write: ReplaceState) -> None:
+def _replace_state(ledger: Ledger, write: ReplaceState) -> None:
     new = write.snapshot
     # whoever approved a plan over a row must be told that somebody put it there anew
-    versions = connection.execute("SELECT version, key FROM resources").fetchall()
+    versions = {row["key"]: row["version"] for row in ledger.rows("resources")}
     for table in ("resources", "intents", "accounts", "outputs"):
-        connection.execute(f"DELETE FROM {table}")
+        ledger.delete(table, {})
     for record in new.records:
-        _put_record(connection, PutRecord(record))
-    connection.executemany("UPDATE resources SET version = ? + 1 WHERE key = ?", versions)
+        _put_record(ledger, PutRecord(record))
+    for key, version in versions.items():
+        ledger.update("resources", {"key": key}, {"version": version + 1})
     for intent in new.intents:
-        _open_intent(connection, OpenIntent(intent))
+        _open_intent(ledger, OpenIntent(intent))
     for account in new.accounts:
-        _put_account(connection, PutAccount(account))
+        _put_account(ledger, PutAccount(account))
     for workspace, outputs in new.outputs.items():
-        _put_outputs(connection, PutOutputs(workspace, outputs))
-    connection.execute("UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'serial'", (new.serial,))
-    for name, value in (("project", new.project), ("lineage", new.lineage), ("salt", new.salt)):
-        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, name))
+        _put_outputs(ledger, PutOutputs(workspace, outputs))
+    ledger.meta["serial"] = str(max(int(ledger.meta["serial"]), new.serial))
+    ledger.meta.update(project=new.project, lineage=new.lineage, salt=new.salt)
 
 
-_WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
+def _columns(table: str, fact: object) -> dict[str, Any]:
+    """Give the columns of a table that are fields of a fact under the same name."""
+    return {name: getattr(fact, name) for name in COLUMNS[table]}
+
+
+def _described(record: Record) -> dict[str, str]:
+    """Give what a row says of its machine as it stands in the file."""
+    return {"address": str(record.address), "attributes": _json(record.attributes), "reads": _json(record.reads)}
+
+
+def _json(value: object) -> str:
+    return _ENCODE(value).decode()
+
+
+_WRITERS: dict[type, Callable[[Ledger, Any], None]] = {
     OpenRun: _open_run,
     CloseRun: _close_run,
     OpenStep: _open_step,

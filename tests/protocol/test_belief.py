@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from brevplan.contract.errors import AuthFailed, Unavailable
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Action, Mode
+from brevplan.engine.ports import PutRecord
 from brevplan.simcloud.faults import NO_FAULT, Fault
 from tests.world import KEY, Lab, actions, configuration
 
@@ -64,8 +65,10 @@ def test_a_machine_that_only_get_shows_is_alive(tmp_path: Path) -> None:
 def test_a_much_shorter_list_with_one_machine_alive_is_not_believed(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(20, provider='list_lag = "10m"\n  grace_window = "1s"'))
     lab.apply()
-    with sqlite3.connect(tmp_path / "brevplan.db") as state:
-        state.execute("UPDATE resources SET seen = 1")  # an earlier list showed them all
+    state = lab.state()
+    state.take("")
+    state.transact([PutRecord(replace(record, seen=True)) for record in state.records()])  # a list showed them all
+    state.close()
     lab.text = configuration(25, provider='list_lag = "10m"\n  grace_window = "1s"')
     plan = lab.plan()
     assert plan.effective == []

@@ -25,6 +25,7 @@ from brevplan.operations.rebuild import rebuild
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
 from brevplan.simcloud.model import cloud_id_of
 from brevplan.state.lock import Holder, Lock, try_lock
+from brevplan.state.sums import reseal
 from tests.world import KEY, Lab, actions, configuration
 
 REST = """
@@ -336,6 +337,7 @@ def test_a_map_may_name_a_machine_at_an_address_whose_own_is_gone(tmp_path: Path
     assert "recorded as instance.m[1]" in problem.value.diagnostics[0].detail
     with sqlite3.connect(tmp_path / "brevplan.db") as connection:
         connection.execute("DELETE FROM resources WHERE address = 'instance.m[1]'")
+        reseal(connection)
     connection.close()
     restore(lab, "i-00000002=instance.m[0]")
     assert lab.recorded() == {"instance.m[0]": "i-00000002"}
@@ -404,6 +406,7 @@ def test_who_writes_without_a_plan_takes_the_lock_and_raises_the_epoch(
     lab.apply()
     with sqlite3.connect(tmp_path / "brevplan.db") as connection:
         connection.execute("DELETE FROM resources")
+        reseal(connection)
     connection.close()
     older = lab.state()
     older.epoch = older.meta().epoch

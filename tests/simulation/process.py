@@ -268,7 +268,7 @@ class _Store(StateStore):
         if process.site.lacks is Guard.WRITE_AHEAD:
             writes = [write for write in writes if not isinstance(write, OpenIntent)]
         if process.site.lacks is Guard.EPOCH:
-            self.epoch = self._read_epoch()
+            self.epoch = self.meta().epoch
         super().transact(writes)
         for write in writes:
             if isinstance(write, PutRecord) and write.record.settled:

@@ -173,7 +173,7 @@ def test_a_full_disk_loses_nothing_that_was_written(path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     number = int(done.stdout.split()[0])
-    assert "State cannot be used" in done.stdout
+    assert "failed (disk I/O error)" in done.stdout
     store = opened(path)
     assert len(store.records()) == number
     store.transact([PutRecord(row(5000))])
