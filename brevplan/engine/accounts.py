@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Final
 
 from brevplan.contract.client import Clock, CloudClient, Traits, Urgency
 from brevplan.contract.errors import CloudError, NotFound
@@ -14,6 +15,9 @@ from brevplan.engine.calls import Patience
 from brevplan.engine.pacing import AccountPacer
 
 _LOG = logging.getLogger(__name__)
+
+LIST_SHARE: Final = 5
+"""At most one part of this many of a run's time goes into one account's lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Account:
     _next: asyncio.Future[Snapshot] | None = field(default=None)
     _poll: asyncio.Task[None] | None = field(default=None)
     _last: float = field(default=float("-inf"))
+    _took: float = field(default=0.0)
     _shown: frozenset[str] = field(default=frozenset())
 
     async def fetch(self) -> list[Instance]:
@@ -69,7 +74,8 @@ class Account:
         return await asyncio.shield(self._next)
 
     async def _serve(self, waiting: asyncio.Future[Snapshot]) -> None:
-        pause = self._last + self.traits.instance_poll_s - self.clock.monotonic()
+        # a list that takes long is asked for less often, so that most of the time is left for the work itself
+        pause = self._last + max(self.traits.instance_poll_s, LIST_SHARE * self._took) - self.clock.monotonic()
         # a moment at least, so that those who finish their calls together share the list
         await self.clock.sleep(max(pause, 0.001))
         # whoever comes after this point needs a list younger than this one
@@ -79,6 +85,7 @@ class Account:
             result = self._compared(await self.fetch(), started)
         except CloudError as problem:
             result = Snapshot({}, started, str(problem))
+        self._took = self.clock.monotonic() - started
         if not waiting.done():
             waiting.set_result(result)
 
