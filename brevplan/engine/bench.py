@@ -232,6 +232,8 @@ class Bench:
 
     def reaped(self) -> list[Orphan]:
         """Give the machines whose end was asked for: orphans, and those of which several claim one address."""
+        if not self.options.reaped:
+            return []
         return [orphan for orphan in self.unclaimed() if self.is_reaped(orphan.instance)]
 
     def _claims(self, address: Address) -> list[Instance]:
