@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -114,41 +115,39 @@ def run_trials(first_seed: int, count: int, losing: int = 0, *, jobs: int = 2) -
 
 
 def run_trial(bench: Workbench, seed: int, work_s: dict[str, float]) -> Trial:
+    """Kill one apply or a few, apply until one succeeds, and look."""
     chance = random.Random(seed)
     cloud = list(CLOUDS)[seed % len(CLOUDS)]
-    arguments = f"{CLOUDS[cloud]}  seed = {seed}\n"
-    trial = Trial(seed, cloud, bench.project(f"seed-{seed}", projects.counted(MACHINES, arguments)))
-    store = Store(trial.folder / "local-cloud.db")
-    try:
+    with _trial(bench, seed, cloud, f"{CLOUDS[cloud]}  seed = {seed}\n") as (trial, store):
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
             if _killed_apply(bench, trial.folder, _moment(chance, work_s[cloud])):
                 trial.kills += 1
                 trial.made_at_kill.append(len(_living(store)))
-        _converge(bench, trial)
-        trial.problems += audit(bench, trial.folder, store)
-        trial.ended = len(store.machines(include_gone=True)) - len(store.machines())
-    except (RuntimeError, subprocess.SubprocessError) as problem:
-        trial.problems.append(str(problem))
-    finally:
-        store.close()
     return trial
 
 
 def run_losing_trial(bench: Workbench, seed: int) -> Trial:
     """Apply at a cloud that loses answers; whether the machine was made is a matter of chance."""
-    arguments = f"  lost_response_rate = {LOSING_RATE}\n  seed = {seed}\n"
-    trial = Trial(seed, LOSING, bench.project(f"seed-{seed}", projects.counted(MACHINES, arguments)))
+    with _trial(bench, seed, LOSING, f"  lost_response_rate = {LOSING_RATE}\n  seed = {seed}\n") as (trial, _):
+        pass
+    trial.unanswered = (trial.folder / "runs.log").read_text().count(": no answer (")
+    return trial
+
+
+@contextmanager
+def _trial(bench: Workbench, seed: int, cloud: str, arguments: str) -> Iterator[tuple[Trial, Store]]:
+    """Give a fresh project; after the block, converge and compare."""
+    trial = Trial(seed, cloud, bench.project(f"seed-{seed}", projects.counted(MACHINES, arguments)))
     store = Store(trial.folder / "local-cloud.db")
     try:
+        yield trial, store
         _converge(bench, trial)
-        trial.unanswered = (trial.folder / "runs.log").read_text().count(": no answer (")
         trial.problems += audit(bench, trial.folder, store)
         trial.ended = len(store.machines(include_gone=True)) - len(store.machines())
     except (RuntimeError, subprocess.SubprocessError) as problem:
         trial.problems.append(str(problem))
     finally:
         store.close()
-    return trial
 
 
 def _converge(bench: Workbench, trial: Trial) -> None:

@@ -205,8 +205,8 @@ class Bench:
             same_place = (machine.instance_type, machine.location) == (type_, location)
             if same_place and self.account(orphan.alias) == account and not self.is_reaped(machine):
                 return (
-                    f"{machine.cloud_id} is ours, of the same type and place, and belongs to no address: "
-                    f"reap it (-reap={self._reap_name(machine)}) or go on beside it (-ignore-orphans)"
+                    f"{machine.cloud_id} is ours, of the same type and place, and belongs to no address: give it one "
+                    f"(moved, import), reap it (-reap={self._reap_name(machine)}) or go on beside it (-ignore-orphans)"
                 )
         return ""
 

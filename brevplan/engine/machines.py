@@ -500,8 +500,8 @@ async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout
             first += [*_room_for(change), PutRecord(record)]
         await shop.committer.commit(*first)
         await _terminate(account, change.cloud_id, deadline)
-    await _await_gone(shop, step, account, change.cloud_id, deadline)
-    if change.ref_id:
+    last = await _await_gone(shop, step, account, change.cloud_id, deadline)
+    if change.ref_id and not _is_shared(last, change):
         async with shop.slots.slot():
             await account.patience.retried(lambda: account.client.release(RefId(change.ref_id)), until=deadline)
     retire: list[Write] = [CloseIntent(change.ref_id)] if change.deposed else []
@@ -530,7 +530,13 @@ async def _terminate(account: Account, cloud_id: str, deadline: float) -> None:
     await account.patience.retried(terminate, until=deadline)
 
 
-async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> None:
+def _is_shared(last: Snapshot, change: Change) -> bool:
+    """Tell whether another living machine bears the same ref_id, and needs what stands beside it."""
+    return any(found.cloud_id != change.cloud_id and found.status not in DEAD for found in last.by_ref(change.ref_id))
+
+
+async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: str, deadline: float) -> Snapshot:
+    """Wait until list and get agree that a machine is gone; give the last list."""
     while True:
         snapshot = await shop.slots.snapshot(account)
         if snapshot is not None and not snapshot.error:
@@ -538,7 +544,7 @@ async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: st
             if listed is None or listed.status is LifecycleStatus.TERMINATED:
                 found = await account.find(cloud_id)
                 if found is None or found.status is LifecycleStatus.TERMINATED:
-                    return
+                    return snapshot
         if shop.slots.stopping:
             raise Interrupted
         if shop.world.clock.monotonic() >= deadline:

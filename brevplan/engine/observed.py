@@ -268,7 +268,10 @@ def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None
         if found is not None:
             return found
     if wanted is not None:
-        return _sight_wanted(facts, wanted)
+        named = _sight_wanted(facts, wanted)
+        # what was imported once, and replaced since, bears our mark; its block may have stayed
+        if not isinstance(named, Absent) or not facts.marked(address):
+            return named
     return _sight_mark(facts, address, alias)
 
 

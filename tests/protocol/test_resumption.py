@@ -12,6 +12,7 @@ from msgspec.structs import replace as with_fields
 
 from brevplan.contract.errors import Sent, Unavailable
 from brevplan.diagnostics import DiagnosticsError
+from brevplan.engine.address import Address
 from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.change import Mode
 from brevplan.engine.ports import IntentState, Role, Write
@@ -174,6 +175,30 @@ resource "instance" "reader" {
     lab.apply(Options(reaped=frozenset({str(cloud_id_of(number))})))
     settled(lab)
     assert [machine.body.address for machine in lab.machines()] == ["instance.m[0]", "instance.reader"]
+
+
+def test_an_import_block_of_a_machine_that_was_replaced_since_stands_in_nobodys_way(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    lab.text = configuration(1, rest='import {\n  to = instance.m[0]\n  id = "i-00000001"\n}')
+    lab.apply(Options(replaced=(Address("instance", "m", 0),)))
+    (tmp_path / "brevplan.db").unlink()
+    assert actions(lab.plan()) == {"instance.m[0]": "import"}
+    lab.apply()
+    assert lab.recorded() == {"instance.m[0]": "i-00000002"}
+
+
+def test_what_stands_beside_a_machine_stays_while_its_twin_lives(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.faults.choose = lambda call: Fault(twice=True) if call.operation == "create_instance" else NO_FAULT
+    lab.apply()
+    quiet(lab)
+    lab.apply(Options(reaped=frozenset({"i-00000002"})))
+    assert [machine.body.cloud_id for machine in lab.machines()] == ["i-00000001"]
+    assert lab.faults.count("release") == 0
+    lab.text = configuration(0)
+    lab.apply()
+    assert lab.faults.count("release") == 1
 
 
 def ref(lab: Lab, role: Role) -> str:
