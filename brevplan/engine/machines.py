@@ -100,8 +100,18 @@ class Workshop:
     progress: Callable[[Step, str], None]
     listed: set[str] = field(default_factory=set)
     """Cloud ids that a list has shown since they were bound."""
+    row_keys: set[str] = field(default_factory=set)
+    """The keys of the rows of `bound_ids`."""
     touched: set[str] = field(default_factory=set)
     """Aliases of accounts in which this run launched something: looked at once more at the end."""
+
+    def __post_init__(self) -> None:
+        self.row_keys.update(self.bound_ids.values())
+
+    def bind(self, account: Account, record: Record) -> None:
+        """Remember whose a machine is."""
+        self.bound_ids[(account.fingerprint, record.cloud_id)] = record.key
+        self.row_keys.add(record.key)
 
     def now(self) -> str:
         return rfc3339(self.world.clock.now())
@@ -240,7 +250,7 @@ async def _bind(
         raise StepError(f"{account.alias} answered with {machine.cloud_id}, which is another machine")
     record = bound_record(intent, machine.cloud_id, goal.kind.name)
     writes = _set_aside(shop, step, intent)
-    shop.bound_ids[(account.fingerprint, machine.cloud_id)] = record.key
+    shop.bind(account, record)
     await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
     _LOG.info("%s: bound to %s", step.address, machine.cloud_id)
     return record
@@ -429,10 +439,8 @@ def _room_for(change: Change) -> list[Write]:
 def _adopted(shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance | None) -> Record:
     assert machine is not None
     observed = shop.sealed(goal.kind.observe(machine, account.traits))
-    row = adopted_record(
-        shop.workspace, step.address, goal.kind.name, machine, account, observed, shop.bound_ids.values()
-    )
-    shop.bound_ids[(account.fingerprint, machine.cloud_id)] = row.key
+    row = adopted_record(shop.workspace, step.address, goal.kind.name, machine, account, observed, shop.row_keys)
+    shop.bind(account, row)
     return dataclasses.replace(row, protected=goal.protected, reads=goal.reads)
 
 

@@ -55,7 +55,7 @@ def _machine_row(found: Planned, change: Change, taken: dict[str, tuple[str, str
     machine = view.machines[change.cloud_id]
     attributes = seal_attributes(attributes_as_seen(kind, change, machine, account), salt)
     mine = (account.fingerprint, str(machine.cloud_id))
-    others = {key for key, owner in taken.items() if owner != mine}
+    others = {machine.ref_id} if taken.get(machine.ref_id, mine) != mine else set()
     row = adopted_record(
         found.facts.workspace, change.address, kind.name, machine, account, attributes, others
     )  # fmt: skip
