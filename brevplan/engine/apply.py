@@ -130,7 +130,8 @@ class Apply:
             self.committer,
             self,
             accounts,
-            {(r.account, r.cloud_id): r.key for r in self._records.values() if r.cloud_id},
+            dict.fromkeys(facts.foreign, "recorded elsewhere")
+            | {(r.account, r.cloud_id): r.key for r in self._records.values() if r.cloud_id},
             self._progress,
         )
 
@@ -541,8 +542,8 @@ class Apply:
     async def _closing_list(self) -> None:
         """Look once more where machines were made: one at each address, and nothing of ours that nobody knows."""
         mine = cred_ref_id(self.facts.project)
-        known = {cloud_id for _, cloud_id in self.shop.bound_ids}
-        before = {m.cloud_id for view in self.facts.views.values() for m in view.machines.values()}
+        known = set(self.shop.bound_ids)
+        known |= {(view.fingerprint, key) for view in self.facts.views.values() for key in view.machines}
         for alias in sorted(self.shop.touched):
             try:
                 listed = await self.accounts[alias].fetch()
@@ -551,7 +552,7 @@ class Apply:
                 continue
             for machine in listed:
                 ours = machine.cloud_cred_ref_id == mine and machine.status not in DEAD
-                if ours and machine.cloud_id not in known and machine.cloud_id not in before:
+                if ours and (self.accounts[alias].fingerprint, machine.cloud_id) not in known:
                     self._result.unexpected.append(
                         f"{machine.cloud_id} at {alias} bears our mark ({machine.ref_id}) and was not expected; "
                         "the next plan shows what to do with it"

@@ -48,15 +48,19 @@ def moved_rows(facts: Facts, moved: Iterable[Change]) -> Iterator[tuple[str, Rec
 
 
 async def let_go(shop: Workshop, step: Step) -> None:
-    """Take our mark off a machine and forget it; where the mark cannot be taken off, remember that it is not ours."""
+    """Take our mark off a machine and forget it; where the mark cannot be taken off, remember that it is not ours.
+
+    It is not ours from the first write on: a run that dies in between leaves no machine managed that bears no mark.
+    """
     change = step.change
     account = shop.accounts.get(change.alias)
+    await shop.committer.commit(shop.open_step(step), SetRole(change.record_key, Role.FORGOTTEN))
     is_clean = True
     if account is not None and change.cloud_id:
         async with shop.slots.slot():
             is_clean = await take_mark_off(account, CloudId(change.cloud_id))
     gone = forgotten(change.record_key, is_clean=is_clean)
-    await shop.committer.commit(shop.open_step(step), gone, shop.close_step(step))
+    await shop.committer.commit(gone, shop.close_step(step))
 
 
 def forgotten(key: str, *, is_clean: bool) -> Write:

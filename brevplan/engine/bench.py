@@ -224,10 +224,9 @@ class Bench:
         if self._orphans is None:
             claims = [self._claims(address) for address in self.declared()]
             self.scope.board.forget_unknown()  # it may have been too early to ask for these
-            named = frozenset(cloud_id for _, cloud_id in self.claimed)
             # of several at one address all but one are too many, and nobody knows which
-            sole = frozenset(found[0].cloud_id for found in claims if len(found) == 1)
-            self._orphans = self.facts.orphans(sole | named)
+            sole = {(self.account(found[0][0]), str(found[0][1].cloud_id)) for found in claims if len(found) == 1}
+            self._orphans = self.facts.orphans(frozenset(sole | self.claimed))
         return self._orphans
 
     def reaped(self) -> list[Orphan]:
@@ -236,13 +235,11 @@ class Bench:
             return []
         return [orphan for orphan in self.unclaimed() if self.is_reaped(orphan.instance)]
 
-    def _claims(self, address: Address) -> list[Instance]:
+    def _claims(self, address: Address) -> list[tuple[str, Instance]]:
         record = self.facts.records.get(address)
         if record is None:
-            found = self.facts.marked(address)
-        else:
-            found = self.facts.heirs(record) if self.facts.is_gone(record) else []
-        return [machine for _, machine in found]
+            return self.facts.marked(address)
+        return self.facts.heirs(record) if self.facts.is_gone(record) else []
 
     def declared(self) -> Iterator[Address]:
         """Give the addresses that are declared, as far as that can be told before everything is planned."""

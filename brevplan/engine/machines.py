@@ -186,7 +186,7 @@ async def _launch(
             goal = target()
             await shop.slots.reserve(account)
             intent, request = _intent(shop, step, goal, account)
-            first: list[Write] = [*given_up, shop.open_step(step)] if tries == 0 else []
+            first: list[Write] = [*given_up, shop.open_step(step), *_known_first(shop, step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
             _LOG.info("%s: launching %s at %s", step.address, intent.ref_id, account.alias)
             try:
@@ -220,14 +220,25 @@ def _intent(shop: Workshop, step: Step, goal: Target, account: Account) -> tuple
         reads=goal.reads,
         protected=goal.protected,
         opened_at=shop.now(),
-        replaces=_replaced_row(step),
+        replaces=_replaced_row(shop, step),
     )
     return intent, goal.kind.request(goal.attributes, mark)
 
 
-def _replaced_row(step: Step) -> str:
+def _replaced_row(shop: Workshop, step: Step) -> str:
+    """Give the key of the row that gives up the address once there is a machine."""
     change = step.change
-    return change.supersedes or (change.record_key if step.deposes or change.gone else "")
+    if step.deposes:
+        return change.record_key or _found_record(shop, change, Role.CURRENT).key
+    return change.supersedes or (change.record_key if change.gone else "")
+
+
+def _known_first(shop: Workshop, step: Step) -> list[Write]:
+    """Record a machine that was found and is to go after this one: whoever goes on must know of both."""
+    change = step.change
+    if not step.deposes or change.record_key or not change.cloud_id:
+        return []
+    return [*_room_for(change), PutRecord(_found_record(shop, change, Role.CURRENT))]
 
 
 async def _close_refused(shop: Workshop, step: Step, account: Account, intent: Intent) -> None:
@@ -249,24 +260,14 @@ async def _bind(
         await shop.committer.commit(RetireIntent(intent.ref_id))
         raise StepError(f"{account.alias} answered with {machine.cloud_id}, which is another machine")
     record = bound_record(intent, machine.cloud_id, goal.kind.name)
-    writes = _set_aside(shop, step, intent)
+    writes: list[Write] = []
+    if intent.replaces:
+        # what is alive is destroyed after this; what is gone makes room
+        writes.append(SetRole(intent.replaces, Role.DEPOSED) if step.deposes else DropRecord(intent.replaces))
     shop.bind(account, record)
     await shop.committer.commit(*writes, PutRecord(record), CloseIntent(intent.ref_id))
     _LOG.info("%s: bound to %s", step.address, machine.cloud_id)
     return record
-
-
-def _set_aside(shop: Workshop, step: Step, intent: Intent) -> list[Write]:
-    """Take the address from what had it: a machine that is to be destroyed after this, or one that is gone."""
-    change = step.change
-    writes: list[Write] = []
-    if intent.replaces:
-        is_alive = step.deposes and intent.replaces == change.record_key
-        writes.append(SetRole(intent.replaces, Role.DEPOSED) if is_alive else DropRecord(intent.replaces))
-    if step.deposes and change.cloud_id and not change.record_key:
-        found = _found_record(shop, change, shop.accounts[change.alias])
-        writes.append(PutRecord(dataclasses.replace(found, role=Role.DEPOSED)))
-    return writes
 
 
 async def _uncertain(
@@ -503,7 +504,7 @@ async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout
         if row:
             first.append(SetRole(row, Role.DESTROYING))
         else:
-            record = _found_record(shop, change, account)
+            record = _found_record(shop, change, Role.DESTROYING)
             row = record.key
             first += [*_room_for(change), PutRecord(record)]
         await shop.committer.commit(*first)
@@ -516,12 +517,13 @@ async def destroy(shop: Workshop, step: Step, begin: Callable[[], None], timeout
     await shop.committer.commit(DropRecord(row), *retire, shop.close_step(step))
 
 
-def _found_record(shop: Workshop, change: Change, account: Account) -> Record:
-    """Give the row of a machine that was found and is to be destroyed without ever being current."""
+def _found_record(shop: Workshop, change: Change, role: Role) -> Record:
+    """Give the row of a machine that was found and is to be destroyed by this plan."""
+    account = shop.accounts[change.alias]
     key = f"{account.fingerprint}:{change.cloud_id}"
     return Record(
-        key, shop.workspace, change.address, Role.DESTROYING, change.address.kind, shop.sealed(change.before or {}),
-        account.alias, account.fingerprint, change.ref_id, change.cloud_id, settled=False,
+        key, shop.workspace, change.address, role, change.address.kind, shop.sealed(change.before or {}),
+        account.alias, account.fingerprint, change.ref_id, change.cloud_id,
     )  # fmt: skip
 
 

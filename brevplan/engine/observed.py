@@ -129,6 +129,11 @@ class Facts:
     _marked: dict[str, list[tuple[str, Instance]]] | None = None
     _open: dict[Address, list[Intent]] | None = None
 
+    def look_again(self, views: Mapping[str, AccountView]) -> None:
+        """Take in what accounts show by now."""
+        self.views |= views
+        self._marked = None
+
     def open_intents(self, address: Address) -> list[Intent]:
         """Give the attempts at an address of which nothing is known yet."""
         if self._open is None:
@@ -153,9 +158,12 @@ class Facts:
         return found
 
     def heirs(self, record: Record) -> list[tuple[str, Instance]]:
-        """Give the machines that may take the place of a recorded one: in another account its own may still stand."""
-        found = self.marked(record.address)
-        return [(alias, machine) for alias, machine in found if self.views[alias].fingerprint == record.account]
+        """Give the machines that may take the place of one that is gone, in whatever account: others may have moved it.
+
+        Where its own account was not looked at it may still stand, and nothing takes its place.
+        """
+        is_looked_at = any(view.fingerprint == record.account for view in self.views.values())
+        return self.marked(record.address) if is_looked_at else []
 
     def _of_digest(self, digest: str) -> list[tuple[str, Instance]]:
         if self._marked is None:
@@ -189,14 +197,19 @@ class Facts:
                 if machine.status not in DEAD:
                     yield alias, machine
 
-    def orphans(self, adopted: frozenset[str]) -> list[Orphan]:
-        """Give our machines that nothing accounts for: not recorded, not adopted by this plan, no intent's."""
+    def orphans(self, adopted: frozenset[tuple[str, str]]) -> list[Orphan]:
+        """Give our machines that nothing accounts for: not recorded, no intent's, and not adopted by this plan.
+
+        `adopted` are account and cloud id.
+        """
         tried = {intent.ref_id for intent in self.intents}
         mine = cred_ref_id(self.project)
         known = self.known()
         found = []
         for alias, machine in self._all_machines():
-            if machine.cloud_cred_ref_id != mine or machine.cloud_id in adopted or machine.ref_id in tried:
+            if machine.cloud_cred_ref_id != mine or machine.ref_id in tried:
+                continue
+            if (self.views[alias].fingerprint, machine.cloud_id) in adopted:
                 continue
             if self._is_known(alias, machine, known):
                 continue

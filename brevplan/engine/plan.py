@@ -337,7 +337,9 @@ class _Fold:
         if self.options.mode is not Mode.NORMAL or not self.bench.facts.refreshed:
             return []
         written = {change.record_key for change in changes if not change.is_noop or change.blocked}
-        return [record for record in self.bench.bookkeeping if record.key not in written]
+        # a row is called by its new name only together with its machine
+        waiting = self.bench.facts.moved.keys() - {change.address for change in changes if change.moved_from}
+        return [item for item in self.bench.bookkeeping if item.key not in written and item.address not in waiting]
 
     def recover_recorded_only(self) -> None:
         """Take what lives in the state alone for adopted when a machine that reads it is: the state was lost."""
@@ -350,7 +352,7 @@ class _Fold:
                 )
 
     def orphans(self) -> list[OrphanNote]:
-        adopted = frozenset(change.cloud_id for change in self.bench.changes.values() if change.cloud_id)
+        adopted = frozenset((c.account, c.cloud_id) for c in self.bench.changes.values() if c.cloud_id)
         return [
             _orphan_note(orphan)
             for orphan in self.bench.facts.orphans(adopted)

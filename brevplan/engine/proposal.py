@@ -99,6 +99,8 @@ def _check_import(bench: Bench, subject: Subject, wanted: Wanted, found: Absent 
     if found.record is not None:
         return  # taken in by an earlier run
     owner = bench.facts.owner_of(wanted.cloud_id, bench.account(wanted.alias))
+    if owner == subject.address or bench.facts.open_intents(subject.address):
+        return  # taken in by an earlier run, which has begun to put another machine in its place
     if owner is not None:
         problem = f"{wanted.cloud_id} is recorded as {owner} already."
     elif isinstance(found, Absent) and bench.options.mode is Mode.NORMAL and not bench.options.offline:
@@ -106,7 +108,10 @@ def _check_import(bench: Bench, subject: Subject, wanted: Wanted, found: Absent 
     else:
         return
     span = bench.imports.wanted[subject.address].span
-    bench.diagnostics.error("Import is not possible", problem, span, address=str(subject.address))
+    bench.diagnostics.error(
+        "Import is not possible", problem, span, address=str(subject.address),
+        hint="Take the import block out if the machine was taken in already, and replaced or ended since.",
+    )  # fmt: skip
 
 
 def _flag(bench: Bench, subject: Subject, name: str, *, default: bool | None) -> bool | None:

@@ -220,7 +220,8 @@ def _record_drift(found: Planned, world: Outside, store: StateStore, command: st
     writes: list[Write] = [DropRecord(record.key) for record in found.folded.cleanups]
     for change in plan.drift:
         record = found.facts.records.get(change.address)
-        if record is not None and change.after is not None:
+        is_moving = change.address in found.facts.moved  # the next apply tells its machine, and writes it down
+        if record is not None and change.after is not None and not is_moving:
             writes.append(PutRecord(_refreshed(record, change, found.facts.salt)))
     if any(output.action is not Action.NOOP for output in plan.outputs.values()):
         writes.append(PutOutputs(plan.workspace, outputs_now(plan, found.facts.salt)))

@@ -79,3 +79,11 @@ def _check_relation(new: Snapshot, old: Snapshot) -> None:
             f"Cannot import state with serial {new.serial} over newer state with serial {old.serial}.",
             hint=_FORCE,
         )
+    lost = sorted({intent.ref_id for intent in old.intents} - {intent.ref_id for intent in new.intents})
+    if lost:
+        raise failure(
+            "Failed to write state",
+            f"The document knows nothing of {len(lost)} launch{'es' * (len(lost) != 1)} that the state looks for "
+            f"({lost[0]}{', …' * (len(lost) > 1)}): what they made would be bought again.",
+            hint="Pull the state anew and make the change in that. -force drops the launches all the same.",
+        )

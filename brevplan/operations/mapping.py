@@ -66,7 +66,7 @@ class Mapper:
                 if key in found:
                     text = f"{machine.cloud_id} is mapped to {found[key].address} and to {wish.address}."
                     raise failure("Map is not possible", text, hint="One machine can have one address only.")
-                if self._make_room(facts, wish, machine):
+                if self._make_room(facts, wish, key):
                     check_unowned(machine, facts, alias, self.rows)
                     found[key] = Import(wish.address, machine.cloud_id, alias, None)
             except DiagnosticsError as problem:
@@ -89,12 +89,15 @@ class Mapper:
         alias = provider_of(project, wish.address, facts)
         return alias, await living_machine(facts, accounts, alias, wish.ref)
 
-    def _make_room(self, facts: Facts, wish: Wish, machine: Instance) -> bool:
-        """Tell whether something is to be recorded; raise `DiagnosticsError` where another machine is."""
+    def _make_room(self, facts: Facts, wish: Wish, machine: tuple[str, str]) -> bool:
+        """Tell whether something is to be recorded; raise `DiagnosticsError` where another machine is.
+
+        `machine` is account and cloud id.
+        """
         record = facts.records.get(wish.address)
         if record is None:
             return True
-        if record.cloud_id == machine.cloud_id:
+        if (record.account, record.cloud_id) == machine:
             return False
         view = facts.view_of(record)
         if view is None or record.cloud_id not in view.gone:

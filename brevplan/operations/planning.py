@@ -184,6 +184,8 @@ async def planned(
             project = with_generated(project, request.generate_into, scope, facts)
         taken = await taking(project, facts, accounts) if taking is not None else ()
         folded = await _folded(project, request, files, now, values, facts, accounts, taken)
+        if not request.refresh and await _look_where_it_creates(folded, facts, accounts, memory, request):
+            folded = await _folded(project, request, files, now, values, facts, accounts, taken)
         diagnostics.extend(folded.diagnostics)
         _check_project(project, facts, folded, accounts, diagnostics)
         if fixed is None:
@@ -247,6 +249,18 @@ class Memory:
                 store.intents(),
                 store.outputs(workspace),
             )
+
+
+async def _look_where_it_creates(
+    folded: Folded, facts: Facts, accounts: Mapping[str, Account], memory: Memory, request: Request
+) -> bool:
+    """Without a refresh, list the accounts all the same in which a plan makes machines: they may be there already."""
+    places = {change.made_at for change in folded.plan.effective if change.creates}
+    wanted = {view.fingerprint for alias, view in facts.views.items() if alias in places}
+    held = {record.account for record in memory.mine if record.cloud_id}
+    unseen = [account for account in accounts.values() if account.fingerprint in wanted & held]
+    facts.look_again(await observe(unseen, memory.mine, facts.project, request.accepted_accounts))
+    return bool(unseen)
 
 
 async def gather_facts(
@@ -373,6 +387,13 @@ def _check_addresses(
                     hint=suggest(str(address), sorted(map(str, possible))),
                 )
     for ref in sorted(options.reaped):
+        alike = {(change.account, change.cloud_id) for change in folded.plan.changes if change.cloud_id == ref}
+        if len({account for account, _ in alike}) > 1:
+            diagnostics.error(
+                "Ambiguous orphan",
+                f"-reap={ref}: machines in {len(alike)} accounts are called so.",
+                hint="Name the one by its ref_id; brevplan discover shows it.",
+            )
         if not any(ref in (change.deposed, change.cloud_id) for change in folded.plan.changes if change.deposed):
             diagnostics.error("Unknown orphan", f"-reap={ref}: no orphan bears that ref_id.")
 

@@ -12,7 +12,7 @@ from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, Target
 from brevplan.engine.belonging import forgotten, take_mark_off
 from brevplan.engine.config import Config, Declaration
-from brevplan.engine.ports import ChangeIntent, DropRecord, IntentState, PutRecord, Record, Role, Write
+from brevplan.engine.ports import ChangeIntent, DropRecord, IntentState, PutRecord, Record, Role, SetRole, Write
 from brevplan.lang import ast
 from brevplan.operations.planning import Request, parse_targets
 from brevplan.operations.reaching import accounts_of
@@ -82,7 +82,7 @@ def _summary(rows: Sequence[Record], what: str) -> str:
 async def _let_go(work: Surgery, rows: Sequence[Record], summary: str) -> tuple[list[Write], list[Diagnostic]]:
     """Take the marks off; a machine that keeps its mark is remembered as one that is not ours.
 
-    This comes before the rows: a run that dies in between is repeated, and until then they are as they were.
+    That is written first: a run that dies in between leaves no machine managed that bears no mark.
     """
     machines = [row for row in rows if row.cloud_id]
     unclean: set[str] = set()
@@ -92,7 +92,7 @@ async def _let_go(work: Surgery, rows: Sequence[Record], summary: str) -> tuple[
             unclean.add(row.key)
 
     async with accounts_of(machines, work.project, work.request, work.workspace, work.world) as reached:
-        work.begin(summary)
+        work.begin(summary, [SetRole(row.key, Role.FORGOTTEN) for row in machines])
         problems = await reached.each(machines, clean)
     unclean.update(row.key for row, problem in zip(machines, problems, strict=True) if problem)
     writes: list[Write] = [

@@ -37,9 +37,9 @@ class Surgery:
     intents: list[Intent]
     _run_id: str = field(default="")
 
-    def begin(self, summary: str) -> None:
-        """Open the row of the history, before anything is changed anywhere."""
-        self.write([self._opened(summary)])
+    def begin(self, summary: str, writes: Iterable[Write] = ()) -> None:
+        """Open the row of the history, before anything is changed anywhere, and write what must be known by then."""
+        self.write([self._opened(summary), *writes])
 
     def finish(self, writes: Iterable[Write], summary: str) -> None:
         """Write everything at once, with the row of the history; raise `DiagnosticsError` when nothing was written."""

@@ -163,7 +163,7 @@ def test_orphans_are_ours_and_nobodys() -> None:
     rows = [ROW, record("instance.m[1]", cloud_id="i-2", role=Role.DEPOSED, key="k2")]
     given = facts(view(machines), records=rows)
     assert [orphan.instance.cloud_id for orphan in given.orphans(frozenset())] == ["i-3"]
-    assert given.orphans(frozenset({"i-3"})) == []
+    assert given.orphans(frozenset({("print", "i-3")})) == []
     tried = replace(intent(1), ref_id=machines[2].ref_id)
     assert facts(view(machines), records=rows, intents=[tried]).orphans(frozenset()) == []
 

@@ -342,7 +342,7 @@ def test_rm_takes_the_current_machine_and_says_what_stays(tmp_path: Path) -> Non
     assert records(lab) == []
 
 
-def test_an_rm_that_was_cut_off_is_done_by_the_next_one(tmp_path: Path) -> None:
+def test_an_rm_that_was_cut_off_has_forgotten_what_may_bear_no_mark_any_more(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(1))
     lab.apply()
 
@@ -357,9 +357,10 @@ def test_an_rm_that_was_cut_off_is_done_by_the_next_one(tmp_path: Path) -> None:
     with pytest.raises(DiagnosticsError, match="State cannot be written"):
         removed(lab, "instance.m")
     lab.faults.choose = lambda call: NO_FAULT
-    assert not lab.plan().has_changes, "until then it is managed as before"
-    removed(lab, "instance.m")
-    assert records(lab) == []
+    plan = lab.plan()
+    assert ([change.action.value for change in plan.effective], plan.orphans) == (["create"], [])
+    with pytest.raises(DiagnosticsError, match="Not in the state"):
+        removed(lab, "instance.m")
 
 
 # unprotect

@@ -15,12 +15,12 @@ from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.address import Address
 from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.change import Mode
-from brevplan.engine.ports import IntentState, Role, Write
+from brevplan.engine.ports import IntentState, PutRecord, Role, Write
 from brevplan.operations.world import OpenStore
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
 from brevplan.simcloud.model import cloud_id_of
 from brevplan.state.store import StateStore
-from tests.world import Lab, actions, configuration
+from tests.world import KEY, CountingIds, Lab, actions, configuration
 
 LOST = Unavailable("lost", sent=Sent.MAYBE)
 DOWN = Fault(before=Unavailable("down", http_status=503))
@@ -199,6 +199,118 @@ def test_what_stands_beside_a_machine_stays_while_its_twin_lives(tmp_path: Path)
     lab.text = configuration(0)
     lab.apply()
     assert lab.faults.count("release") == 1
+
+
+CREATE_FIRST = "lifecycle {\n    create_before_destroy = true\n  }"
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["found by its mark", "recorded"])
+def test_what_was_to_be_destroyed_after_a_launch_is_destroyed_by_the_next_run(tmp_path: Path, lost: bool) -> None:
+    lab = Lab(tmp_path, configuration(1, provider=GRACE, body=CREATE_FIRST))
+    lab.apply()
+    if lost:
+        (tmp_path / "brevplan.db").unlink()
+    lab.text = lab.text.replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    lab.idempotent = False
+    cut_off(lab, Fault(after=LOST))
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_a10", "gpu_1x_h100_sxm5"]
+    settled(lab)
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
+
+
+TWO = """
+provider "local" {
+  alias = "b"
+  path  = "b.db"
+}
+resource "instance" "far" {
+  provider      = local.b
+  instance_type = "gpu_1x_a10"
+  location      = "us-west-1"
+  public_key    = "key"
+}
+"""
+
+
+def test_a_double_in_another_account_is_told_though_its_id_is_known_here(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, two_accounts(2))
+    lab.apply(Options(targets=(Address("instance", "m"),)))
+    lab.faults.choose = lambda call: Fault(twice=True) if call.operation == "create_instance" else NO_FAULT
+    done = lab.apply()
+    quiet(lab)
+    assert done.result is not None
+    assert len(done.result.unexpected) == 1
+    plan = lab.plan()
+    assert [(orphan.alias, orphan.cloud_id) for orphan in plan.orphans] == [("local.b", "i-00000002")]
+    with pytest.raises(DiagnosticsError, match="Ambiguous orphan"):
+        lab.plan(Options(reaped=frozenset({"i-00000002"}), mode=Mode.DESTROY))
+
+
+def two_accounts(count: int) -> str:
+    return configuration(count, rest=TWO.replace('"key"', f'"{KEY}"')).replace(
+        "count         =", "provider      = local\n  count         ="
+    )
+
+
+def test_what_another_clone_moved_to_another_account_is_taken_in_there(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, two_accounts(0))
+    lab.apply()
+    shutil.copy(tmp_path / "brevplan.db", tmp_path / "older.db")
+    lab.text = lab.text.replace("provider      = local.b", "provider      = local")
+    lab.apply()
+    shutil.copy(tmp_path / "older.db", tmp_path / "brevplan.db")
+    assert actions(lab.plan()) == {"instance.far": "import"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(mode=Mode.REFRESH_ONLY), Options(targets=(Address("instance", "other"),))],
+    ids=["refresh only", "another target"],
+)
+def test_a_row_is_renamed_only_together_with_its_machine(tmp_path: Path, options: Options) -> None:
+    other = configuration(1).split("resource")[1].replace('"m"', '"other"')
+    lab = Lab(tmp_path, configuration(1, rest=f"resource{other}"))
+    lab.apply()
+    lab.text = lab.text.replace('"m"', '"n"').replace("count ", "lifecycle {\n prevent_destroy = true\n }\n  count ", 1)
+    lab.text += "moved {\n  from = instance.m\n  to   = instance.n\n}\n"
+    lab.apply(options)
+    assert {machine.body.address for machine in lab.machines()} == {"instance.m[0]", "instance.other[0]"}
+    assert set(lab.recorded()) == {"instance.m[0]", "instance.other[0]"}
+    lab.apply()
+    assert {machine.body.address for machine in lab.machines()} == {"instance.n[0]", "instance.other[0]"}
+
+
+def test_an_answer_about_a_machine_of_another_workspace_is_never_bound(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    store = lab.state()
+    (row,) = store.records()
+    store.epoch = store.meta().epoch
+    store.transact([PutRecord(replace(row, workspace="stage"))])
+    store.close()
+    cloud = lab.cloud()
+    machine = cloud.machines()[0]
+    name = f"{row.ref_id[:-6]}aaaaab"  # that of the next launch: the cloud takes it for this machine
+    with cloud.write():
+        cloud.save(with_fields(machine, ref_id=name, body=with_fields(machine.body, ref_id=name)), machine)
+    cloud.close()
+    lab.outside = replace(lab.outside, ids=CountingIds(1))
+    done = lab.apply()
+    assert done.result is not None
+    assert ["which is another machine" in item.error for item in done.result.failed] == [True]
+    store = lab.state()
+    assert [(found.workspace, found.cloud_id) for found in store.records()] == [("stage", "i-00000001")]
+    store.close()
+
+
+def test_without_a_refresh_nothing_is_bought_that_another_clone_has_made(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    shutil.copy(tmp_path / "brevplan.db", tmp_path / "older.db")
+    lab.text = configuration(2)
+    lab.apply()
+    shutil.copy(tmp_path / "older.db", tmp_path / "brevplan.db")
+    assert actions(lab.plan(refresh=False)) == {"instance.m[1]": "import"}
 
 
 def ref(lab: Lab, role: Role) -> str:
