@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brevplan.engine.ports import rfc3339
@@ -37,7 +36,8 @@ def locked(state: Path, command: str, world: Outside, timeout_s: float, tell: Ca
             if not told:
                 tell(f"Waiting for the state's lock, held by {found}...")
                 told = True
-            _sleep(min(RETRY_EVERY_S, max(end - time.monotonic(), 0.0)))
+            _stop_if_interrupted()
+            time.sleep(min(RETRY_EVERY_S, max(end - time.monotonic(), 0.0)))
     except StateError as problem:
         raise state_failure(problem) from problem
     try:
@@ -46,13 +46,9 @@ def locked(state: Path, command: str, world: Outside, timeout_s: float, tell: Ca
         found.release()
 
 
-def _sleep(seconds: float) -> None:
-    """Sleep so that a Ctrl-C ends it. The loop's own handler only notes one for when the loop goes on."""
-    if threading.current_thread() is not threading.main_thread():
-        time.sleep(seconds)
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        time.sleep(seconds)
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _stop_if_interrupted() -> None:
+    """Hear a Ctrl-C while nothing is awaited: the loop has only noted it, for when the command awaits again."""
+    with suppress(RuntimeError):  # no loop: then a Ctrl-C has ended the sleep
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
