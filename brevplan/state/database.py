@@ -130,6 +130,8 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
         return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
     if name.startswith("SQLITE_CORRUPT") or any(word in text for word in _DAMAGE):
         return StateDamaged(f"{path}: {text}.", REBUILD)
+    if any(word in text for word in _WRONG_FORMAT):
+        return StateDamaged(f"{path}: its format number does not fit its tables.", REBUILD)
     if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return StateUnusable(f"{path}: the disk is full.", _FULL)
     if name.startswith("SQLITE_IOERR"):
