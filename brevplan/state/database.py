@@ -96,16 +96,9 @@ _FAILING: Final = (
     "Look after the disk and run the same command again: what was begun is found by its mark. Else keep the state "
     'elsewhere: backend "sqlite" { path = "…" }'
 )
-_DAMAGE: Final = (
-    "malformed",
-    "corrupt",
-    "no such table",
-    "no such column",
-    "decode",
-    "already exists",
-    "duplicate column",
-)
-"""What SQLite says of a file whose tables, or whose format number, are not what we wrote."""
+_DAMAGE: Final = ("malformed", "corrupt", "no such table", "no such column", "decode")
+_WRONG_FORMAT: Final = ("already exists", "duplicate column")
+"""What SQLite says when a migration finds its own work done: the format number is not the one that was written."""
 
 
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
@@ -115,6 +108,8 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
         return StateForeign(f"{path} is not a SQLite file, or its first bytes are damaged.", REBUILD)
     if name.startswith("SQLITE_CORRUPT") or any(word in text for word in _DAMAGE):
         return StateDamaged(f"{path}: {text}.", REBUILD)
+    if any(word in text for word in _WRONG_FORMAT):
+        return StateDamaged(f"{path}: its format number does not fit its tables.", REBUILD)
     if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return StateUnusable(f"{path}: the disk is full.", _FULL)
     if name.startswith("SQLITE_IOERR"):

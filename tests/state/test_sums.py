@@ -162,5 +162,5 @@ def test_a_state_of_the_first_format_gets_its_sums(tmp_path: Path, create: bool)
 def test_a_format_number_that_is_damaged_does_not_migrate_twice(path: Path, version: int) -> None:
     change(path, f"PRAGMA user_version = {version}")
     content = path.read_bytes()
-    is_refused(path)
+    is_refused(path, "its format number does not fit its tables")
     assert path.read_bytes() == content
