@@ -62,7 +62,7 @@ class SimCloud:
 
     def _count_request(self, per_minute: int) -> None:
         """Keep a bucket of a minute's requests that fills up evenly; stored is when it will be full again."""
-        now = self._now()
+        now = self._clock.now().timestamp()
         with self.store.write():
             full_at = self.store.number("bucket")
             if not now < full_at <= now + _MINUTE_S:
@@ -81,8 +81,8 @@ class SimCloud:
 
     def instances(self, wanted: InstanceFilter, fault: Fault = NO_FAULT) -> list[Instance]:
         """Give the machines that the filter lets through, in the order of making."""
-        now = self._now()
         with self.store.read():
+            now = self._now()
             found = self._named(wanted, now) if wanted.cloud_ids else self._all(now)
         if fault.leaves_out:
             found = [instance for instance in found if not _is_left_out(instance, fault)]
@@ -103,8 +103,8 @@ class SimCloud:
         return [instance for instance in shown if instance is not None]
 
     def get(self, cloud_id: str) -> Instance:
-        now = self._now()
         with self.store.read():
+            now = self._now()
             shown = model.seen(self._find(cloud_id, now), now)
         assert shown is not None, "what is not seen is not found"
         return shown
@@ -134,8 +134,8 @@ class SimCloud:
         """Make a machine. Where the cloud is idempotent, the same ref_id again gives the same machine again."""
         offer = catalogue.find_offer(attrs.instance_type, attrs.location)
         model.check(attrs, offer)
-        now = self._now()
         with self.store.write():
+            now = self._pass_time()
             known = self.store.by_ref_id(attrs.ref_id) if self.how.idempotent else None
             if known is not None:
                 return self._again(known, attrs, now)
@@ -171,8 +171,8 @@ class SimCloud:
 
     def terminate(self, cloud_id: str) -> None:
         """End a machine; one that is gone, or never was, is fine."""
-        now = self._now()
         with self.store.write():
+            now = self._pass_time()
             number = model.number_of(cloud_id)
             machine = self.store.machine(number) if number is not None else None
             if machine is not None and machine.gone_at is None:
@@ -182,8 +182,8 @@ class SimCloud:
         """Make sure that nothing comes under a ref_id any more, also not what was asked for and is late."""
         if not self.how.fences:
             raise Rejected("this cloud has no fences")
-        now = self._now()
         with self.store.write():
+            now = self._pass_time()
             self.store.fence(ref_id)
             machine = self.store.by_ref_id(ref_id)
             if machine is not None and machine.gone_at is None and machine.born_at > now:
@@ -219,8 +219,8 @@ class SimCloud:
         self._change(cloud_id, lambda machine, _: model.replace_rules(machine, rules))
 
     def _change(self, cloud_id: str, change: Callable[[Machine, float], Machine]) -> None:
-        now = self._now()
         with self.store.write():
+            now = self._pass_time()
             before = self._find(cloud_id, now)
             if before.gone_at is not None:
                 raise Rejected(f"{cloud_id} is being terminated")
@@ -238,7 +238,13 @@ class SimCloud:
         return machine
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        """Give the cloud's own time, in a transaction: it stands still while its user's clock is put back."""
+        return max(self._clock.now().timestamp(), self.store.number("time"))
+
+    def _pass_time(self) -> float:
+        now = self._now()
+        self.store.set_number("time", now)
+        return now
 
 
 def _offer_of(machine: Machine) -> InstanceType:

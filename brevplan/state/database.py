@@ -111,16 +111,9 @@ _FAILING: Final = (
     "Look after the disk and run the same command again: what was begun is found by its mark. Else keep the state "
     'elsewhere: backend "sqlite" { path = "…" }'
 )
-_DAMAGE: Final = (
-    "malformed",
-    "corrupt",
-    "no such table",
-    "no such column",
-    "decode",
-    "already exists",
-    "duplicate column",
-)
-"""What SQLite says of a file whose tables, or whose format number, are not what we wrote."""
+_DAMAGE: Final = ("malformed", "corrupt", "no such table", "no such column", "decode")
+_WRONG_FORMAT: Final = ("already exists", "duplicate column")
+"""What SQLite says when a migration finds its own work done: the format number is not the one that was written."""
 
 
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> StateError:
