@@ -85,6 +85,8 @@ class Account:
             result = self._compared(await self.fetch(), started)
         except CloudError as problem:
             result = Snapshot({}, started, str(problem))
+        except Exception as problem:  # a defect of a provider's module: whoever waits must hear of it
+            result = Snapshot({}, started, f"internal error: {type(problem).__name__}: {problem}")
         self._took = self.clock.monotonic() - started
         if not waiting.done():
             waiting.set_result(result)

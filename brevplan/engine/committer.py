@@ -30,11 +30,17 @@ class Committer:
         try:
             self._journal.transact([write for writes, _ in batch for write in writes])
         except StateLost as problem:
-            self.lost = problem
-            for _, done in batch:
-                if not done.done():
-                    done.set_exception(StateLost(str(problem)))
+            self._give_up(problem, batch)
+            return
+        except Exception as problem:  # a defect; whoever waits must hear of it, or the run would hang for ever
+            self._give_up(StateLost(f"internal error: {type(problem).__name__}: {problem}"), batch)
             return
         for _, done in batch:
             if not done.done():
                 done.set_result(None)
+
+    def _give_up(self, problem: StateLost, batch: list[tuple[tuple[Write, ...], asyncio.Future[None]]]) -> None:
+        self.lost = problem
+        for _, done in batch:
+            if not done.done():
+                done.set_exception(StateLost(str(problem)))
