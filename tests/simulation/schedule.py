@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -194,15 +194,27 @@ def _run(chance: Random, setup: Setup, number: int, character: Character) -> Act
 def play(seed: int, lacks: Guard | None = None) -> Verdict:
     """Play the schedule of a seed; the folders are on memory's disk where there is one."""
     schedule = Schedule.of(seed)
-    with tempfile.TemporaryDirectory(prefix="brevplan-simulation-", dir=_fast_disk()) as folder:
+    with _own_garbage(), tempfile.TemporaryDirectory(prefix="brevplan-simulation-", dir=_fast_disk()) as folder:
         player = _Player(schedule, Site(Path(folder), seed, schedule.character, lacks))
         with closing(player.site):
             player.play()
-        if seed % 20 == 0:
-            # one command leaves what it read to its end; here thousands follow each other
-            gc.unfreeze()
-            gc.collect()
         return Verdict(seed, player.site.problems, player.site.trace, player.counts)
+
+
+@contextmanager
+def _own_garbage() -> Iterator[None]:
+    """Collect at the end what the block has made, and nothing else: thousands of schedules follow each other.
+
+    While the collector is off, nothing is put out of its way for good either, as a single command does.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect(0)
+        if was_on:
+            gc.enable()
 
 
 def _fast_disk() -> str | None:
