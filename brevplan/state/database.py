@@ -189,7 +189,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has format {version}; this version reads up to {len(MIGRATIONS)}.", "Install a newer brevplan."
         )
     if tables and version < 1:
-        raise StateDamaged(f"{path}: it has tables, and the format {version}, which never was.", REBUILD)
+        raise StateDamaged(f"{path}: its format number does not fit its tables ({version} never was).", REBUILD)
     # not quick_check: it does not compare indexes with their tables, and costs two thirds as much
     problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
