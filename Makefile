@@ -20,7 +20,7 @@ demo: $(INSTALLED)
 	@sh examples/demo.sh $(abspath $(BIN))/brevplan
 
 test: demo
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
