@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
-from brevplan.contract.errors import CloudError, NotFound
-from brevplan.contract.model import DEAD, CloudId, Instance
+from brevplan.contract.errors import CloudError
+from brevplan.contract.model import DEAD, Instance
 from brevplan.engine.accounts import Account
 from brevplan.engine.identity import address_digest, cred_ref_id, ref_digest
 from brevplan.engine.observed import AccountView, found, workspace_in
@@ -43,9 +43,8 @@ async def look_up(account: Account, view: AccountView, cloud_id: str) -> Instanc
     """Give one living machine of an account by its id: from the list, else by itself; raise `CloudError`."""
     machine = view.machines.get(cloud_id)
     if machine is None:
-        try:
-            machine = await account.patience.retried(lambda: account.client.get_instance(CloudId(cloud_id)))
-        except NotFound:
+        machine = await account.find(cloud_id)
+        if machine is None:
             return None
         if machine.status not in DEAD:
             view.machines[cloud_id] = machine
@@ -148,9 +147,7 @@ async def _judge_missing(account: Account, view: AccountView, records: list[Reco
 async def _get(account: Account, record: Record) -> Instance | str | None:
     """Give the machine, None when it is not found, or the text of a failure."""
     try:
-        return await account.patience.retried(lambda: account.client.get_instance(CloudId(record.cloud_id)))
-    except NotFound:
-        return None
+        return await account.find(record.cloud_id)
     except CloudError as problem:
         return str(problem)
 

@@ -114,10 +114,8 @@ def state_lost(problem: StateLost) -> DiagnosticsError:
 
 def open_state(project: Project, world: Outside, *, create: bool) -> StateStore | None:
     """Open the state file of a project; raise `DiagnosticsError`."""
-    try:
+    with explained_state():
         return world.open_store(project.state_path, create=create)
-    except StateError as problem:
-        raise state_failure(problem) from problem
 
 
 def environment_of(files: ProjectFiles, now: datetime, *, applying: bool = False) -> Environment:
@@ -216,10 +214,8 @@ def workspace_of(request: Request, store: StateStore | None) -> str:
         return request.workspace
     if store is None:
         return "default"
-    try:
+    with explained_state():
         return store.selected_workspace()
-    except StateError as problem:
-        raise state_failure(problem) from problem
 
 
 @dataclass(slots=True)

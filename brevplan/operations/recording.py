@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from brevplan.engine.ports import CloseRun, OpenRun, RunRow, StateLost, Write, rfc3339
+from brevplan.engine.ports import CloseRun, OpenRun, RunRow, Write, rfc3339
 from brevplan.operations.locking import locked
-from brevplan.operations.planning import Request, open_state, state_failure, state_lost
+from brevplan.operations.planning import Request, explained_state, open_state, state_failure
 from brevplan.operations.project import Project
 from brevplan.operations.world import Outside, git_commit, host_name, user_name
 from brevplan.state.aside import move_aside
@@ -19,12 +19,10 @@ from brevplan.state.store import StateStore
 
 def take_over(store: StateStore, project: Project, world: Outside) -> None:
     """Raise the epoch for a run that holds the lock, and note the project's name; raise `DiagnosticsError`."""
-    try:
+    with explained_state():
         meta = store.meta()
         name = project.config.settings.project or meta.project or f"local-{world.ids.attempt()}"
         store.take(name if name != meta.project else "")
-    except StateError as problem:
-        raise state_failure(problem) from problem
 
 
 def run_row(world: Outside, project: Project, workspace: str, command: str, summary: str, run_id: str = "") -> RunRow:
@@ -59,19 +57,15 @@ class Writable:
         """Move a damaged file out of the way; give where it is now."""
         if self.damage is None:
             return None
-        try:
+        with explained_state():
             return move_aside(self.project.state_path)
-        except StateError as problem:
-            raise state_failure(problem) from problem
 
     def record(self, workspace: str, summary: str, writes: Sequence[Write]) -> None:
         """Write all of it as one run; raise `DiagnosticsError`."""
         row = run_row(self.world, self.project, workspace, self.command, summary)
         closed = CloseRun(row.run_id, row.started, summary, "done")
-        try:
+        with explained_state():
             self.ready().transact([OpenRun(row), *writes, closed])
-        except StateLost as problem:
-            raise state_lost(problem) from problem
 
 
 @contextmanager
