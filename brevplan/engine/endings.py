@@ -10,10 +10,11 @@ from brevplan.contract.model import Instance
 from brevplan.engine.address import Address, ModulePath
 from brevplan.engine.bench import Bench
 from brevplan.engine.change import Action, Change, Mode, Reason, decimal_price
+from brevplan.engine.discovery import tagged_address
 from brevplan.engine.expand import mode_of
 from brevplan.engine.kind import Kind
 from brevplan.engine.moves import Removals
-from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, address_in, found, sight
+from brevplan.engine.observed import Absent, Ambiguous, Present, Sighting, Unverified, found, sight
 from brevplan.engine.ports import Record, Role
 from brevplan.engine.scope import ModuleScope
 
@@ -197,7 +198,4 @@ def recorded_reads(record: Record | None) -> frozenset[Address]:
 
 def _tagged_address(machine: Instance) -> Address:
     """Read the address beside an orphan's mark; one that has none is called by its name."""
-    try:
-        return Address.parse(address_in(machine.address))
-    except ValueError:
-        return Address("instance", machine.name or "unknown")
+    return tagged_address(machine) or Address("instance", machine.name or "unknown")

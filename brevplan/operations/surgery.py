@@ -9,10 +9,10 @@ from pathlib import Path
 
 from brevplan.diagnostics import Diagnostic, DiagnosticsError, Severity, error, suggest
 from brevplan.engine.address import Target
-from brevplan.engine.ports import CloseRun, Intent, OpenRun, Record, Role, StateLost, Write, rfc3339
+from brevplan.engine.ports import CloseRun, Intent, OpenRun, Record, Role, Write, rfc3339
 from brevplan.operations.locking import locked
 from brevplan.operations.parse_cache import parse_cache
-from brevplan.operations.planning import Request, open_state, state_failure, state_lost, workspace_of
+from brevplan.operations.planning import Request, explained_state, open_state, state_failure, workspace_of
 from brevplan.operations.project import Project, load_project
 from brevplan.operations.recording import run_row
 from brevplan.operations.world import Outside
@@ -53,10 +53,8 @@ class Surgery:
         return OpenRun(row)
 
     def write(self, writes: list[Write]) -> None:
-        try:
+        with explained_state():
             self.store.transact(writes)
-        except StateLost as problem:
-            raise state_lost(problem) from problem
 
 
 def load_lenient(directory: Path, request: Request) -> Project:
