@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from keyword import iskeyword
 from typing import Final
@@ -145,9 +146,14 @@ def run(words: Sequence[str], terminal: Terminal) -> int:
         _quiet_stdout()
         return 128 + signal.SIGPIPE
     except OSError as problem:
-        terminal.show(
-            [error("System error", f"{problem}.", hint="Nothing is lost: mend that and run the command again.")]
-        )
+        text = error("System error", f"{problem}.", hint="Nothing is lost: mend that and run the command again.")
+        try:
+            terminal.show([text])
+        except OSError:  # it is the output that cannot be written: what is left is the other stream
+            terminal.json = False
+            with suppress(OSError):
+                terminal.show([text])
+            _quiet_stdout()
         return 1
     except MemoryError:
         terminal.show([error("Out of memory", "The machine has no memory left for this.")])

@@ -34,6 +34,7 @@ from brevplan.engine.machines import (
     StepError,
     Target,
     Workshop,
+    former_row,
 )
 from brevplan.engine.observed import Facts
 from brevplan.engine.outputs import evaluate_output, store_output
@@ -321,6 +322,8 @@ class Apply:
         self.tell(event)
 
     def _begin(self, step: Step) -> None:
+        if step.step_id in self._started:
+            return
         self._started[step.step_id] = self.world.clock.monotonic()
         self._steps[step.step_id] = step
         self._opened.add(step.step_id)
@@ -363,6 +366,7 @@ class Apply:
 
     async def _make(self, step: Step) -> None:
         change = step.change
+        await self._release_former(step)
         if step.verb is Verb.CREATE:
             actual = await machines.create(self.shop, step, lambda: self._begin_target(step))
         else:
@@ -373,10 +377,19 @@ class Apply:
             actual = await machines.update(self.shop, step, goal, record, self._machine(change))
         self._publish(step, actual)
 
+    async def _release_former(self, step: Step) -> None:
+        """Remove what stood beside a machine that somebody else ended, before its row makes room for another."""
+        record = self._records.get(former_row(step.change))
+        account = self._account_of(record) if record is not None else None
+        if record is None or account is None or not record.ref_id:
+            return
+        async with self.slot():
+            self._begin(step)
+            await account.patience.retried(partial(account.client.release, RefId(record.ref_id)))
+
     def _begin_target(self, step: Step) -> Target:
         """Called by a create once it holds its slot."""
-        if step.step_id not in self._started:
-            self._begin(step)
+        self._begin(step)
         return self._target(step)
 
     def _machine(self, change: Change) -> Instance | None:
@@ -390,6 +403,7 @@ class Apply:
                 self.shop.open_step(step), DropRecord(step.change.record_key), self.shop.close_step(step)
             )
             return
+        await self._release_former(step)
         declaration = self.config.declaration(step.address)
         timeout = declaration.timeouts.get("delete", DELETE_TIMEOUT) if declaration is not None else DELETE_TIMEOUT
         await machines.destroy(self.shop, step, lambda: self._begin(step), timeout)

@@ -222,7 +222,7 @@ class Bench:
     def unclaimed(self) -> list[Orphan]:
         """Give the orphans as they can be told before all is planned: no declared address awaits them alone."""
         if self._orphans is None:
-            claims = [self._claims(address) for address in self.declared()]
+            claims = [self.facts.claims(address) for address in self.declared()]
             self.scope.board.forget_unknown()  # it may have been too early to ask for these
             # of several at one address all but one are too many, and nobody knows which
             sole = {(self.account(found[0][0]), str(found[0][1].cloud_id)) for found in claims if len(found) == 1}
@@ -234,12 +234,6 @@ class Bench:
         if not self.options.reaped:
             return []
         return [orphan for orphan in self.unclaimed() if self.is_reaped(orphan.instance)]
-
-    def _claims(self, address: Address) -> list[tuple[str, Instance]]:
-        record = self.facts.records.get(address)
-        if record is None:
-            return self.facts.marked(address)
-        return self.facts.heirs(record) if self.facts.is_gone(record) else []
 
     def declared(self) -> Iterator[Address]:
         """Give the addresses that are declared, as far as that can be told before everything is planned."""

@@ -88,9 +88,9 @@ def _claims(facts: Facts, declared: Iterable[Address]) -> dict[tuple[str, str], 
     """Give the addresses to which marks lead, and whether a machine is the only one of its address."""
     found: dict[tuple[str, str], tuple[Address, bool]] = {}
     for address in declared:
-        marked = facts.marked(address) if address not in facts.records else []
-        for alias, machine in marked:
-            found.setdefault(_key(facts, alias, machine), (address, len(marked) == 1))
+        claims = facts.claims(address)
+        for alias, machine in claims:
+            found.setdefault(_key(facts, alias, machine), (address, len(claims) == 1))
     return found
 
 

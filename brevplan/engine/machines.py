@@ -230,6 +230,11 @@ def _replaced_row(shop: Workshop, step: Step) -> str:
     change = step.change
     if step.deposes:
         return change.record_key or _found_record(shop, change, Role.CURRENT).key
+    return former_row(change)
+
+
+def former_row(change: Change) -> str:
+    """Give the key of the row of a machine that is gone, and whose address this change gives to another one."""
     return change.supersedes or (change.record_key if change.gone else "")
 
 

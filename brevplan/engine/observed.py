@@ -157,6 +157,13 @@ class Facts:
             found += self._of_digest(address_digest(self.workspace, old))
         return found
 
+    def claims(self, address: Address) -> list[tuple[str, Instance]]:
+        """Give the machines whose marks lead to an address that has none, or whose own is gone."""
+        record = self.records.get(address)
+        if record is None:
+            return self.marked(address)
+        return self.heirs(record) if self.is_gone(record) else []
+
     def heirs(self, record: Record) -> list[tuple[str, Instance]]:
         """Give the machines that may take the place of one that is gone, in whatever account: others may have moved it.
 

@@ -23,6 +23,8 @@ from brevplan.engine.ports import (
     PutRecord,
     Record,
     RetireIntent,
+    Role,
+    SetRole,
     StateLost,
     Write,
     rfc3339,
@@ -217,7 +219,11 @@ def _record_drift(found: Planned, world: Outside, store: StateStore, command: st
     plan = found.folded.plan
     writer = _Run(store, world, world.ids.run())
     writer.open(found, command)
-    writes: list[Write] = [DropRecord(record.key) for record in found.folded.cleanups]
+    # what stood beside a machine that is gone is removed by the next apply, which then forgets the row
+    writes: list[Write] = [
+        SetRole(record.key, Role.DESTROYING) if record.ref_id else DropRecord(record.key)
+        for record in found.folded.cleanups
+    ]
     for change in plan.drift:
         record = found.facts.records.get(change.address)
         is_moving = change.address in found.facts.moved  # the next apply tells its machine, and writes it down

@@ -29,6 +29,7 @@ def shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
         ("brevplan plan >&-", 0, ""),
         ("brevplan plan <&-", 0, ""),
         ("brevplan plan > /dev/full", 1, "System error"),
+        ("brevplan discover -json > /dev/full", 1, "System error"),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii brevplan plan", 0, ""),
         ('BREVPLAN_CLI_ARGS="--nope \'x" brevplan plan', 1, "Invalid BREVPLAN_CLI_ARGS"),
         ("brevplan plan -out=", 1, "not the name of a file"),

@@ -21,6 +21,8 @@ from brevplan.contract.model import (
 )
 from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import DiagnosticsError
+from brevplan.engine.bench import Options
+from brevplan.engine.change import Mode
 from brevplan.engine.ports import Intent, IntentState, Role
 from brevplan.providers.local import LocalClient
 from brevplan.simcloud.faults import NO_FAULT, Call, Fault
@@ -184,6 +186,43 @@ def test_a_destroyed_machine_is_recorded_until_list_and_get_say_gone(tmp_path: P
     assert seen == [([Role.DESTROYING], True)]
     operations = [call.operation for call in lab.faults.calls]
     assert operations.index("terminate_instance") < operations.index("get_instance") < operations.index("release")
+    assert roles(lab) == []
+
+
+def test_what_stood_beside_a_machine_ended_by_hand_goes_before_its_row(tmp_path: Path) -> None:
+    """4: "side objects made for it … are released …; only then is the row gone", whoever ended the machine."""
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    (machine,) = lab.machines()
+    lab.cloud().delete_machine(machine.body.cloud_id)
+    first = machine.body.ref_id
+    busy = Fault(before=Unavailable("busy", http_status=503))
+    seen = at(lab, "release", lambda call: (call.target, roles(lab)), busy)
+    done = lab.apply()
+    assert done.result is not None
+    assert done.result.failed, "what stood beside the old machine could not be removed: nothing new is bought"
+    assert set(map(str, seen)) == {str((first, [Role.CURRENT]))}
+    assert lab.machines() == []
+    seen = at(lab, "release", lambda call: (call.target, roles(lab)))
+    lab.apply()
+    assert seen == [(first, [Role.CURRENT])]
+    assert len(lab.machines()) == 1
+    assert roles(lab) == [Role.CURRENT]
+
+
+def test_a_plan_that_only_refreshes_leaves_what_stood_beside_to_the_next_apply(tmp_path: Path) -> None:
+    """4: "only then is the row gone"."""
+    lab = Lab(tmp_path, configuration(1))
+    lab.apply()
+    (machine,) = lab.machines()
+    lab.cloud().delete_machine(machine.body.cloud_id)
+    lab.faults.calls.clear()
+    lab.apply(Options(mode=Mode.REFRESH_ONLY))
+    assert lab.faults.count("release") == 0
+    assert roles(lab) == [Role.DESTROYING]
+    lab.text = configuration(0)
+    lab.apply()
+    assert lab.faults.count("release") == 1
     assert roles(lab) == []
 
 
