@@ -16,10 +16,11 @@ from brevplan.engine.accounts import Account
 from brevplan.engine.board import Context
 from brevplan.engine.config import Config
 from brevplan.engine.scope import ModuleScope
+from brevplan.operations.catalogue_cache import CatalogueCache, catalogue_cache
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.planning import Request, environment_of, gather_values
 from brevplan.operations.project import configuration_files, load_project
-from brevplan.operations.session import close_accounts, open_accounts, provider_keys
+from brevplan.operations.session import close_accounts, open_accounts, provider_keys, read_catalogue
 from brevplan.operations.world import Outside, ProjectFiles
 
 
@@ -27,6 +28,8 @@ from brevplan.operations.world import Outside, ProjectFiles
 class Offer:
     provider: str
     item: InstanceType
+    age_s: float = 0.0
+    """How long ago its catalogue was read."""
 
 
 async def offers(
@@ -41,7 +44,8 @@ async def offers(
     query = _query(gpu) if gpu else None
     accounts = await _accounts(directory, environment, world)
     try:
-        found = await asyncio.gather(*(_read(account) for account in accounts.values()))
+        cache = catalogue_cache(environment)
+        found = await asyncio.gather(*(_read(account, cache) for account in accounts.values()))
     except CloudError as problem:
         raise failure("Catalogue cannot be read", f"{problem}.") from None
     finally:
@@ -71,9 +75,10 @@ def _order(offer: Offer) -> tuple[bool, Decimal, str, str, str]:
     return price is None, amount, offer.item.type, offer.item.location, offer.provider
 
 
-async def _read(account: Account) -> list[Offer]:
-    types = await account.patience.retried(account.client.get_instance_types)
-    return [Offer(account.alias, item) for item in types]
+async def _read(account: Account, cache: CatalogueCache) -> list[Offer]:
+    found = await read_catalogue(account, cache)
+    age = max(0.0, account.clock.now().timestamp() - found.at)
+    return [Offer(account.alias, item, age) for item in found.types]
 
 
 async def _accounts(directory: Path, environment: Mapping[str, str], world: Outside) -> dict[str, Account]:
