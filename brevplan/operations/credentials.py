@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from brevplan.diagnostics import failure
+from brevplan.diagnostics import DiagnosticsError, failure
 from brevplan.operations.user_folders import config_file
 
 _MAX_BYTES: Final = 1024 * 1024
@@ -43,8 +43,12 @@ def stored_credentials(environment: Mapping[str, str], key: str) -> Mapping[str,
         return {}
     except OSError as problem:
         raise failure("Credentials cannot be read", f"{path}: {problem.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         _check_private(os.fstat(descriptor), path)
+    except DiagnosticsError:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     data = _parsed(content, path)
     return {**_entry(data, key.partition(".")[0], path), **_entry(data, key, path)}

@@ -58,7 +58,8 @@ def test_a_file_that_others_can_get_at_is_refused(tmp_path: Path, mode: int) -> 
 
 @pytest.mark.parametrize(
     "content",
-    [f'{{"lambda": "{CANARY}"', f'["{CANARY}"]', {"lambda": CANARY}, {"lambda": {"api_key": 5, "x": CANARY}}, "[" * 9999],
+    [f'{{"lambda": "{CANARY}"', f'["{CANARY}"]', {"lambda": CANARY}, {"lambda": {"api_key": 5, "x": CANARY}},
+     "[" * 9999],
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_told_of_without_its_content(tmp_path: Path, content: object) -> None:
     environment = keep(tmp_path, content)
