@@ -49,11 +49,10 @@ cat > "$root/etc/brevplan/docker-user.sh.new" <<'BREVPLAN_DOCKER_USER'
 {script}BREVPLAN_DOCKER_USER
 mv "$root/etc/brevplan/docker-user.sh.new" "$root/etc/brevplan/docker-user.sh"
 {attempt}sh "$root/etc/brevplan/docker-user.sh"
-if command -v systemctl >/dev/null 2>&1; then
+if command -v systemctl >/dev/null 2>&1 && [ -d "$root/run/systemd/system" ]; then
     mkdir -p "$root/etc/systemd/system"
     cat > "$root/etc/systemd/system/{unit_name}" <<'BREVPLAN_UNIT'
 {unit}BREVPLAN_UNIT
-    {attempt}systemctl daemon-reload
     {attempt}systemctl enable {unit_name}
 fi
 """
@@ -166,10 +165,8 @@ tries=0
 until mkdir "$keep" 2>/dev/null; do
     # A change that nobody watches any more, such as one that a restart of the machine cut off, is in nobody's way.
     watcher=$(cat "$keep/watcher" 2>/dev/null || true)
-    if { [ -n "$watcher" ] && ! kill -0 "$watcher" 2>/dev/null; } || [ -n "$(find "$keep" -maxdepth 0 -mmin +15)" ]; then
-        rm -rf "$keep"
-        continue
-    fi
+    if [ -n "$watcher" ] && ! kill -0 "$watcher" 2>/dev/null; then rm -rf "$keep"; continue; fi
+    if [ -n "$(find "$keep" -maxdepth 0 -mmin +15)" ]; then rm -rf "$keep"; continue; fi
     tries=$((tries + 1))
     [ "$tries" -le 120 ] || { echo "brevplan: another change of this firewall is under way" >&2; exit 1; }
     sleep 1
@@ -210,18 +207,19 @@ rm -f "$kept/confirmed"
 
 _WATCH: Final = """\
 applier=$1
+armed="$keep/armed-@MARK@-$applier"
 waited=0
 total=0
 while [ "$waited" -lt @PATIENCE@ ]; do
     sleep 1
-    [ -e "$keep/armed" ] || exit 0
+    [ -e "$armed" ] || exit 0
     total=$((total + 1))
     # Rules are set one by one; while that goes on the time does not count.
     if [ "$total" -ge 600 ] || ! kill -0 "$applier" 2>/dev/null; then
         waited=$((waited + 1))
     fi
 done
-mv "$keep/armed" "$keep/rolling" 2>/dev/null || exit 0
+mv "$armed" "$keep/rolling" 2>/dev/null || exit 0
 kill "$applier" 2>/dev/null
 sh "$keep/restore.sh"
 rm -rf "$keep"
@@ -246,12 +244,14 @@ case "$state" in "Status: active"*) ;; *) ufw --force enable ;; esac
 """
 
 _APPLY: Final = """\
-printf '%s\\n' @MARK@ > "$keep/armed"
+# The name is this change's own: a watch of an earlier one, still asleep, has nothing to do with it.
+armed="$keep/armed-@MARK@-$$"
+: > "$armed"
 setsid nohup sh "$keep/watch.sh" $$ </dev/null >/dev/null 2>&1 &
 echo $! > "$keep/watcher"
 if ! sh "$keep/apply.sh" </dev/null >/dev/null; then
     echo "brevplan: the former rules are put back" >&2
-    mv "$keep/armed" "$keep/rolling" 2>/dev/null || exit 1
+    mv "$armed" "$keep/rolling" 2>/dev/null || exit 1
     sh "$keep/restore.sh" </dev/null >/dev/null
     rm -rf "$keep"
     exit 1
@@ -259,12 +259,13 @@ fi
 """
 
 _CONFIRM: Final = """\
-if [ "$(cat "$keep/armed" 2>/dev/null)" = @MARK@ ] && mv "$keep/armed" "$keep/done" 2>/dev/null; then
+for armed in "$keep"/armed-@MARK@-*; do
+    mv "$armed" "$keep/done" 2>/dev/null || continue
     echo @MARK@ > "$kept/confirmed"
     rm -rf "$keep"
     exit 0
-fi
-[ ! -e "$keep/armed" ] && [ "$(cat "$kept/confirmed" 2>/dev/null)" = @MARK@ ] && exit 0
+done
+[ ! -e "$keep" ] && [ "$(cat "$kept/confirmed" 2>/dev/null)" = @MARK@ ] && exit 0
 echo "brevplan: this machine has put its former rules back" >&2
 exit 75
 """

@@ -58,7 +58,7 @@ class MachineShells:
         acceptor = await asyncssh.listen(
             host,
             port,
-            server_factory=lambda: _Server(home, acceptor.get_port()),
+            server_factory=lambda: _Server(home),
             server_host_keys=[_host_key(home)],
             process_factory=_Commands(home).run,
             encoding=None,
@@ -132,13 +132,12 @@ def lets_in(home: Path, port: int, source: str) -> bool:
 class _Server(asyncssh.SSHServer):
     """One connection to a machine: lets the keys in its authorized_keys in, and where told to, its firewall judge."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path) -> None:
         self._home = home
-        self._port = port
 
     def connection_made(self, conn: SSHServerConnection) -> None:
-        source = conn.get_extra_info("peername")[0]
-        if (self._home / ENFORCED_FILE).exists() and not lets_in(self._home, self._port, source):
+        source, port = conn.get_extra_info("peername")[0], conn.get_extra_info("sockname")[1]
+        if (self._home / ENFORCED_FILE).exists() and not lets_in(self._home, port, source):
             conn.abort()
 
     def begin_auth(self, username: str) -> bool:

@@ -195,5 +195,6 @@ FILES: Final[Mapping[str, str]] = {
     "etc/default/ufw": 'IPV6=yes\nDEFAULT_INPUT_POLICY="DROP"\nDEFAULT_OUTPUT_POLICY="ACCEPT"\n',
     "firewall/iptables": "",
     "firewall/ip6tables": "",
+    "run/systemd/system/booted": "",
 }
 """What a machine has on its disk at first: a firewall that is there and not enabled, and no container's chain."""

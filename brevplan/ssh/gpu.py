@@ -19,8 +19,9 @@ TOLERANCE: Final = 0.10
 
 # Words that tell maker, board, memory, generation or form, not the model.
 _NOT_THE_MODEL: Final = frozenset(
-    "NVIDIA TESLA GEFORCE QUADRO GRID HGX DGX PCIE PCI NVL GENERATION BLACKWELL SERVER WORKSTATION EDITION GRACE HOPPER "
-    "SUPERCHIP".split()
+    {"NVIDIA", "TESLA", "GEFORCE", "QUADRO", "GRID", "HGX", "DGX"}
+    | {"PCIE", "PCI", "NVL", "SERVER", "WORKSTATION", "EDITION"}
+    | {"GENERATION", "BLACKWELL", "GRACE", "HOPPER", "SUPERCHIP"}
 )
 _FORM: Final = re.compile(r"(SXM\d*|HBM\d*E?|\d+(GB|GIB|G)|\d+[QCAB])\Z")
 _RTX_A: Final = re.compile(r"A\d{3,4}\Z")
