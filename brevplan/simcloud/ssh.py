@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -22,7 +24,7 @@ from brevplan.contract.model import Gpu
 from brevplan.simcloud.stand_ins import ENFORCED_FILE, FILES, PROGRAMS, RULES_FILE
 
 if TYPE_CHECKING:
-    from asyncssh import SSHAcceptor, SSHKey, SSHServerConnection, SSHServerProcess
+    from asyncssh import SSHAcceptor, SSHKey, SSHReader, SSHServerConnection, SSHServerProcess, SSHWriter
 
 _MACHINE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _RULE: Final = re.compile(
@@ -35,6 +37,8 @@ _RULE: Final = re.compile(
 class _Open:
     acceptor: SSHAcceptor
     where: tuple[str, int]
+    commands: _Commands
+    connections: set[SSHServerConnection]
 
 
 class MachineShells:
@@ -55,17 +59,19 @@ class MachineShells:
             return self._open[machine_id].where
         home = self.home(machine_id)
         _furnish(home, public_key_line, gpus)
+        commands = _Commands(home)
+        connections: set[SSHServerConnection] = set()
         acceptor = await asyncssh.listen(
             host,
             port,
-            server_factory=lambda: _Server(home),
+            server_factory=lambda: _Server(home, connections),
             server_host_keys=[_host_key(home)],
-            process_factory=_Commands(home).run,
+            process_factory=commands.run,
             encoding=None,
             reuse_address=True,
         )
         where = (host, acceptor.get_port())
-        self._open[machine_id] = _Open(acceptor, where)
+        self._open[machine_id] = _Open(acceptor, where, commands, connections)
         return where
 
     def home(self, machine_id: str) -> Path:
@@ -95,6 +101,10 @@ class MachineShells:
         if entry is not None:
             entry.acceptor.close()
             await entry.acceptor.wait_closed()
+            for connection in list(entry.connections):
+                connection.abort()
+                await connection.wait_closed()
+            await entry.commands.end()
 
     async def aclose(self) -> None:
         for machine_id in list(self._open):
@@ -132,13 +142,21 @@ def lets_in(home: Path, port: int, source: str) -> bool:
 class _Server(asyncssh.SSHServer):
     """One connection to a machine: lets the keys in its authorized_keys in, and where told to, its firewall judge."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, connections: set[SSHServerConnection]) -> None:
         self._home = home
+        self._connections = connections
+        self._own: SSHServerConnection | None = None
 
     def connection_made(self, conn: SSHServerConnection) -> None:
+        self._own = conn
+        self._connections.add(conn)
         source, port = conn.get_extra_info("peername")[0], conn.get_extra_info("sockname")[1]
         if (self._home / ENFORCED_FILE).exists() and not lets_in(self._home, port, source):
             conn.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._own is not None:
+            self._connections.discard(self._own)
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -159,11 +177,23 @@ class _Server(asyncssh.SSHServer):
 
 
 class _Commands:
+    """The commands of a machine that run."""
+
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, process: SSHServerProcess[bytes]) -> None:
-        user = process.get_extra_info("username")
+        task = asyncio.ensure_future(self._run(process))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.shield(task)
+
+    async def end(self) -> None:
+        """Wait until no command runs any more; the connections that they belong to are gone."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _run(self, process: SSHServerProcess[bytes]) -> None:
         arguments = ["-c", process.command] if process.command else []
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
@@ -171,18 +201,44 @@ class _Commands:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment(self._home, user),
+            env=environment(self._home, process.get_extra_info("username")),
             cwd=self._home,
+            start_new_session=True,
         )
-        try:
-            await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-            status = await child.wait()
-            await process.stdout.drain()
-        except BaseException:
-            if child.returncode is None:
-                child.kill()
-            raise
-        process.exit(status if status >= 0 else 128 - status)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        giving = asyncio.ensure_future(_give(process.stdin, child.stdin))
+        ending = asyncio.ensure_future(self._end_with(process, child))
+        await asyncio.gather(_pass(child.stdout, process.stdout), _pass(child.stderr, process.stderr))
+        status = await child.wait()
+        giving.cancel()
+        ending.cancel()
+        await asyncio.gather(giving, ending, return_exceptions=True)
+        child.stdin.close()
+        if not process.channel.is_closing():
+            process.exit(status if status >= 0 else 128 - status)
+
+    async def _end_with(self, process: SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+        """End a command and what it started when its connection goes, but for what took a session of its own."""
+        await process.channel.wait_closed()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+async def _pass(
+    source: asyncio.StreamReader | SSHReader[bytes], target: asyncio.StreamWriter | SSHWriter[bytes]
+) -> None:
+    """Hand on what comes until it ends; what nobody takes any more is read all the same, so that it does end."""
+    while block := await source.read(1 << 16):
+        with suppress(OSError):
+            target.write(block)
+            await target.drain()
+
+
+async def _give(source: SSHReader[bytes], target: asyncio.StreamWriter) -> None:
+    await _pass(source, target)
+    target.close()
 
 
 def _furnish(home: Path, public_key_line: str, gpus: Sequence[Gpu]) -> None:

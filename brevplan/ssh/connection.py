@@ -96,11 +96,12 @@ def _private_key(name: str) -> Any:
     path = os.path.expanduser(name)
     try:
         return asyncssh.read_private_key(path)
-    except asyncssh.KeyEncryptionError:
-        raise ReachError(
-            f"the private key {name} is locked with a passphrase; run ssh-add {name} and leave private_key_file out"
-        ) from None
-    except asyncssh.KeyImportError:
+    except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:
+        # Told by its words alone: "Passphrase must be specified to import encrypted private keys".
+        if "passphrase" in str(error).lower():
+            raise ReachError(
+                f"the private key {name} is locked with a passphrase; run ssh-add {name} and leave private_key_file out"
+            ) from None
         raise ReachError(f"{name} is not a private key that can be read; write one such as ~/.ssh/id_ed25519") from None
     except OSError as error:
         raise ReachError(f"the private key {name} cannot be read: {_plain(error)}") from None
