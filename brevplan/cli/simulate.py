@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,18 +33,22 @@ from brevplan.operations.world import system_world
 @click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Rate limit of each cloud.")
 @click.option("--no-color", is_flag=True, hidden=True)
 @click.pass_obj
-def simulate(
-    terminal: Terminal, port: int, names: tuple[str, ...], path: str, key: str, ssh_port: int, no_ssh: bool,
-    boot_time: str, list_lag: str, fail_rate: float, lost_response_rate: float, seed: int, out_of_stock: str,
-    requests_per_minute: int | None, no_color: bool,
-) -> int:  # fmt: skip
+def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str, no_color: bool, **how: Any) -> int:
     """Serve simulated clouds over HTTP, each speaking its provider's API, until Ctrl-C."""
     wanted = check_providers(names)
     wishes = Wishes(
-        Path(terminal.directory, path), key, port, None if no_ssh else ssh_port, _duration("-boot-time", boot_time),
-        _duration("-list-lag", list_lag), fail_rate, lost_response_rate, seed,
-        frozenset(filter(None, out_of_stock.split(","))), requests_per_minute,
-    )  # fmt: skip
+        Path(terminal.directory, path),
+        key,
+        how["port"],
+        None if how["no_ssh"] else how["ssh_port"],
+        _duration("-boot-time", how["boot_time"]),
+        _duration("-list-lag", how["list_lag"]),
+        how["fail_rate"],
+        how["lost_response_rate"],
+        how["seed"],
+        frozenset(filter(None, how["out_of_stock"].split(","))),
+        how["requests_per_minute"],
+    )
 
     def ready(endpoints: dict[str, str], port_of_ssh: int | None) -> None:
         terminal.line("# Simulated clouds; Ctrl-C ends them. Point a provider at one:")

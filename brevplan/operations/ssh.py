@@ -1,11 +1,11 @@
-"""`brevplan ssh` and `ssh-config`: the way to recorded machines, by the state and the `ssh` blocks of the configuration."""
+"""`brevplan ssh` and `ssh-config`: the way to recorded machines, by the state and the `ssh` blocks."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

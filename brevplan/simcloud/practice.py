@@ -77,9 +77,7 @@ class Practice:
         port = await self._server.start()
         if self._wishes.ssh_port is not None:
             await self._open_shells()
-        return {
-            name: f"http://127.0.0.1:{port}/{name}{site.face.prefix}" for name, site in sorted(self._sites.items())
-        }
+        return {name: f"http://127.0.0.1:{port}/{name}{site.face.prefix}" for name, site in sorted(self._sites.items())}
 
     async def stop(self) -> None:
         if self._keeping is not None:

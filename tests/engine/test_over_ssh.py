@@ -70,7 +70,7 @@ def test_a_machine_is_settled_once_ssh_answers_and_its_host_key_is_kept(tmp_path
 def test_what_the_block_says_goes_before_what_the_provider_reports(tmp_path: Path) -> None:
     lab = Lab(tmp_path, config(ssh='ssh {\n user = "root"\n port = 2222\n private_key_file = "id"\n }'))
     lab.apply()
-    assert lab.hand.doors[0] == Door(lab.machines()[0].body.public_ip, 2222, "root", "id")
+    assert lab.hand.doors[0] == Door(lab.machines()[0].body.public_ip, 2222, "root", str(tmp_path / "id"))
 
 
 def test_a_machine_that_does_not_answer_stays_recorded_and_the_next_apply_waits_on(tmp_path: Path) -> None:
