@@ -150,17 +150,20 @@ class Scene:
 
     # Calls
 
-    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call that may be repeated, again after failures that pass."""
-        for attempt in range(1, TRIES):
+    async def call(self, call: Callable[[], Awaitable[T]], *, within: float = 0.0) -> T:
+        """Make a call that may be repeated, again after failures that pass: a few times, or for so many seconds."""
+        deadline = self.clock.monotonic() + within
+        attempt = 0
+        while True:
             try:
                 return await call()
             except CloudError as problem:
-                if not problem.retryable:
+                attempt += 1
+                over = self.clock.monotonic() >= deadline if within else attempt >= TRIES
+                if not problem.retryable or over:
                     raise
-                wait = problem.retry_after if problem.retry_after is not None else float(2**attempt)
+                wait = problem.retry_after if problem.retry_after is not None else min(10.0, 2.0**attempt)
             await self.clock.sleep(wait)
-        return await call()
 
     async def read(self) -> Instance:
         """Read the machine anew."""
@@ -281,7 +284,7 @@ class Scene:
 
     async def _quietly(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
-            await self.call(call)
+            await self.call(call, within=self.setup.limits.terminated)
         except Exception as problem:  # the rest has to be undone whatever is wrong with the client
             self.setup.tell(f"Cannot {what}: {problem}.")
 
