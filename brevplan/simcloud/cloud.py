@@ -189,6 +189,13 @@ class SimCloud:
             if machine is not None and machine.gone_at is None and machine.born_at > now:
                 self.store.bury(machine, now)
 
+    def call_off(self, ref_id: str) -> None:
+        """Let nothing come of launches under a ref_id that are under way; later ones are not kept from coming."""
+        with self.store.write():
+            now = self._pass_time()
+            for machine in self.store.unborn(ref_id, now):
+                self.store.bury(machine, now)
+
     # Changing
 
     def stop(self, cloud_id: str) -> None:
