@@ -201,8 +201,9 @@ class Scene:
 
     async def launch(self, attrs: CreateInstanceAttrs) -> Instance:
         """Create; whatever comes of it is noted before anybody judges it, and ended by `clean_up`."""
-        self.refs.append(attrs.ref_id)
-        self.setup.tell(f"Launching {attrs.instance_type} in {attrs.location} under the name {attrs.ref_id}.")
+        if attrs.ref_id not in self.refs:
+            self.refs.append(attrs.ref_id)
+            self.setup.tell(f"Launching {attrs.instance_type} in {attrs.location} under the name {attrs.ref_id}.")
         try:
             answer = await self.client.create_instance(attrs)
         except CloudError as problem:

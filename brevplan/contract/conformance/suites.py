@@ -42,6 +42,12 @@ X-26 to X-28, X-31 and X-32 are about one provider's module or about our own val
 """
 
 
+def suites_for(setup: Setup) -> list[Suite]:
+    """Give the suites that have something to ask: without hosts and native rules, none of the firewall's is left."""
+    has_rules = Capability.MODIFY_FIREWALL in setup.client.traits.capabilities
+    return [suite for suite in Suite if suite is not Suite.FIREWALL or has_rules or setup.hosts is not None]
+
+
 async def run(
     setup: Setup, suites: Iterable[Suite] = tuple(Suite), report: Report = lambda result: None
 ) -> list[Result]:
