@@ -20,6 +20,8 @@ from brevplan.render.tables import render_table
 
 _SIGNS = {Outcome.PASSED: "ok", Outcome.FAILED: "FAILED", Outcome.NOT_APPLICABLE: "n/a", Outcome.SKIPPED: "skipped"}
 
+_LEFT = "Stopped at once: what was launched and not said to be gone goes on running. Terminate it by hand."
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -101,7 +103,7 @@ def verify_(
     try:
         done = asyncio.run(_verify(terminal, wanted, approved))
     except asyncio.CancelledError:
-        terminal.error_line("Interrupted: what was launched has been terminated.")
+        terminal.error_line("Interrupted: nothing more was asked.")
         return 1
     finally:
         terminal.signals.ask(None)
@@ -116,14 +118,14 @@ async def _verify(terminal: Terminal, wanted: Wanted, approved: bool) -> Verifie
         loop.call_soon_threadsafe(stop)
 
     def stop() -> None:
-        terminal.error_line("\nStopping: what was launched is being terminated. Once more leaves it running.")
+        terminal.error_line("\nStopping: what was launched is being terminated. Once more stops at once.")
         task.cancel()
 
     hooks = Hooks(
         approve=lambda offered: _approve(terminal, offered, approved),
         report=lambda result: _show(terminal, result),
         tell=terminal.error_line,
-        begins=lambda: terminal.signals.ask(hear),
+        begins=lambda: terminal.signals.ask(hear, _LEFT),
     )
     return await verify(terminal.directory, terminal.environment, system_world(), wanted, hooks)
 
@@ -135,7 +137,7 @@ def _approve(terminal: Terminal, offered: Offered, approved: bool) -> bool:
     machines = "one machine" if number == 1 else f"{number} machines, one after the other"
     terminal.error_line(
         f"This launches {machines}, at {offered.account}: {item.type} in {item.location}, {price} each while it runs. "
-        "Each is terminated at the end."
+        "Each is terminated at the end. A type that is out of stock is asked for too, and has to be refused."
     )
     if approved:
         return True

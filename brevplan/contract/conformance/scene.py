@@ -263,25 +263,24 @@ class Scene:
                 return
             await self.clock.sleep(max(self.tick, window / 10))
 
-    async def _is_dead(self, cloud_id: CloudId) -> bool:
+    async def _is_dead(self, cloud_id: CloudId, *, also_ending: bool = True) -> bool:
         try:
             found = await self.find(cloud_id)
         except Exception:  # a read that fails is no reason to leave a machine standing
             return False
-        return found is None or found.status in DEAD
+        return found is None or found.status in (DEAD if also_ending else {LifecycleStatus.TERMINATED})
 
     async def _await_the_end(self) -> None:
         """Wait until what was made beside the machines can go: many clouds refuse while they live."""
         deadline = self.clock.monotonic() + self.setup.limits.terminated
         for cloud_id in self.ids:
-            while self.clock.monotonic() < deadline:
-                try:
-                    found = await self.find(cloud_id)
-                except CloudError:
-                    break
-                if found is None or found.status == LifecycleStatus.TERMINATED:
+            while not await self._is_dead(cloud_id, also_ending=False):
+                if self.clock.monotonic() > deadline:
+                    self.setup.tell(f"{cloud_id} is still there: terminate it by hand, or it goes on costing.")
                     break
                 await self.clock.sleep(self.tick)
+            else:
+                self.setup.tell(f"{cloud_id} is gone.")
 
     async def _quietly(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
