@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from brevplan.contract.conformance.item import Outcome, Result, Suite
-from brevplan.contract.conformance.launching import choose
+from brevplan.contract.conformance.launching import choose, considered
 from brevplan.contract.conformance.scene import Hosts, Setup
 from brevplan.contract.conformance.suites import run, suites_for
 from brevplan.contract.errors import CloudError
-from brevplan.contract.model import InstanceType, InstanceTypeFilter, RefId
+from brevplan.contract.model import InstanceType, RefId
 from brevplan.diagnostics import failure, suggest
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address
@@ -137,9 +137,9 @@ def _throw_away_key() -> str:
 
 async def _offer(account: Account, setup: Setup) -> InstanceType:
     """Read the catalogue and choose what would be launched; raise `DiagnosticsError` when there is nothing."""
-    x86 = InstanceTypeFilter(architectures=("x86_64",))
+    wanted = considered(setup)
     try:
-        types = await account.patience.retried(lambda: account.client.get_instance_types(x86))
+        types = await account.patience.retried(lambda: account.client.get_instance_types(wanted))
     except CloudError as problem:
         raise failure("Catalogue cannot be read", f"{problem}.") from None
     offer = choose(types, setup)

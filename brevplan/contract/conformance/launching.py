@@ -15,11 +15,17 @@ from brevplan.contract.model import (
     FirewallRules,
     Image,
     InstanceType,
+    InstanceTypeFilter,
 )
 
 TAGS: Final = {"purpose": "conformance"}
 RULE: Final = FirewallRule(from_port=8443, to_port=8443, ip_ranges=("192.0.2.0/24",), protocol="tcp")
 """A rule that opens a port to nobody: its range is set aside for documentation."""
+
+
+def considered(setup: Setup) -> InstanceTypeFilter:
+    """Give the filter for what is chosen from: x86_64, unless a type was asked for by name."""
+    return InstanceTypeFilter() if setup.instance_type else InstanceTypeFilter(architectures=("x86_64",))
 
 
 def choose(types: Iterable[InstanceType], setup: Setup) -> InstanceType | None:

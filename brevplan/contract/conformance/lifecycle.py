@@ -10,7 +10,7 @@ from brevplan.contract.client import CAPABILITY_PROTOCOLS, Capability
 from brevplan.contract.conformance import changing, host, reporting
 from brevplan.contract.conformance.catalogue import X86
 from brevplan.contract.conformance.item import Failed, Item, NotApplicable, Skipped, expect, expect_equal, few
-from brevplan.contract.conformance.launching import attributes, choose, is_affordable
+from brevplan.contract.conformance.launching import attributes, choose, considered, is_affordable
 from brevplan.contract.conformance.scene import UNKNOWN_ID, Scene
 from brevplan.contract.errors import (
     CloudError,
@@ -144,7 +144,9 @@ async def _c25(scene: Scene) -> None:
 
 
 async def _x8(scene: Scene) -> str:
-    offer = choose(scene.known(scene.catalogue.first, "C-24"), scene.setup)
+    scene.known(scene.catalogue.first, "C-24")
+    types = await scene.call(lambda: scene.client.get_instance_types(considered(scene.setup)))
+    offer = choose(types, scene.setup)
     if offer is None:
         raise Skipped("nothing that may be launched is in stock")
     scene.offer = offer
