@@ -57,7 +57,7 @@ def _approve(terminal: Terminal, offered: Offered, approved: bool) -> bool:
     machines = "one machine" if number == 1 else f"{number} machines, one after the other"
     terminal.error_line(
         f"This launches {machines}, at {offered.account}: {item.type} in {item.location}, {price} each while it runs. "
-        "Each is terminated at the end. A type that is out of stock is asked for too, and has to be refused."
+        "Each is terminated at the end. Launches that have to be refused are tried too."
     )
     if approved:
         return True

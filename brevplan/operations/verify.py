@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -90,7 +89,7 @@ async def verify(
         hooks.begins()
         return Verified(await run(setup, suites, hooks.report))
     finally:
-        await asyncio.shield(close_accounts(accounts))
+        await close_accounts(accounts)
 
 
 def _key(config: Config, name: str) -> Keys:

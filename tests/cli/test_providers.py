@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
+from brevplan.cli.providers import verify_
 from brevplan.cli.terminal import Terminal
 from brevplan.cli.verify import finish
 from brevplan.contract.conformance.item import Outcome, Result, Suite
@@ -85,3 +87,9 @@ def test_listing_providers_loads_no_suite() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_only_takes_the_suites_that_there_are() -> None:
+    only = next(option for option in verify_.params if option.name == "only")
+    assert isinstance(only.type, click.Choice)
+    assert list(only.type.choices) == [suite.value for suite in Suite]

@@ -357,6 +357,10 @@ def _keeps_a_key(bench: Bench) -> None:
     bench.bend("side_objects", after(lambda found: [SideObject(kind="key", id=name, ref_id=name) for name in made]))
 
 
+async def _true(ref_id: RefId) -> bool:
+    return True
+
+
 def _deaf_to_tags(bench: Bench) -> None:
     def bend(real: Method) -> Method:
         async def method(wanted: InstanceFilter | None = None, **named: Any) -> Any:
@@ -456,6 +460,7 @@ LIFECYCLE: dict[str, Break] = {
     "C-25": locations(lambda found: []),
     "C-26": locations(lambda found: [place for place in found if place.name != "asia-south1"]),
     "P-17": lambda bench: bench.bend("get_images", lambda real: lambda **named: real()),
+    "P-12": bent("fence", lambda real: _true),
     "X-12": _sold_out_in_name_only,
     "C-27": _name_used_before,
     "C-28": bent("create_instance", raises(Rejected("no"))),

@@ -159,6 +159,24 @@ async def _c26(scene: Scene) -> None:
     expect(offer.location in names, f"{offer.type} is sold in {offer.location}, which is no location")
 
 
+async def _p12(scene: Scene) -> None:
+    """Launch under a fenced name: asked only where create goes by the name, so that a new try is as good as a late one.
+
+    Elsewhere a fence acts on what the late launch was given, which a new one brings along anew.
+    """
+    if Capability.CREATE_IDEMPOTENT not in scene.traits.capabilities:
+        raise NotApplicable("create does not go by the name alone")
+    attrs = await attributes(scene, scene.known(scene.offer, "X-8"), UNKNOWN_NAME)
+    if not await scene.call(lambda: scene.client.fence(attrs.ref_id)):
+        raise NotApplicable("it has no fences")
+    try:
+        answer = await scene.launch(attrs)
+    except CloudError as problem:
+        expect(problem.sent in (Sent.NO, Sent.REFUSED), f"it does not say that nothing was made: {problem}")
+        return
+    raise Failed(f"{answer.cloud_id} was made under a name that was fenced")
+
+
 async def _x12(scene: Scene) -> str | None:
     """Ask for what is out of stock; should it come, it is ended like every machine of this run."""
     sold_out = [item for item in await scene.call(scene.client.get_instance_types) if not item.is_available]
@@ -483,6 +501,7 @@ ITEMS: Final = (
     Item("P-7", "what stands beside machines is named after them", _p7),
     *BEFORE,
     *changing.IMAGES,
+    Item("P-12", "nothing can be made under a fenced name", _p12, launches=True),
     Item("X-12", "what is out of stock is refused, and not made", _x12, launches=True),
     *CREATE,
     Item("C-38", "it is in the list of its location", _c38, launches=True),

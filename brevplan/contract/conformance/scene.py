@@ -55,7 +55,7 @@ class Hosts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long is waited, in seconds. The limit of a whole suite follows from these, so that it never cuts one off."""
+    """How long is waited, in seconds. A suite has no limit of its own, which could cut one of its waits off."""
 
     running: float = 20 * 60.0
     stopped: float = 10 * 60.0
