@@ -38,6 +38,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "history": ("history", "List past runs"),
     "fmt": ("fmt", "Write files in the canonical style"),
     "force-unlock": ("unlock", "Take the state's lock from a process that hangs"),
+    "ssh": ("ssh", "Log in to a machine, or run a command there"),
+    "ssh-config": ("ssh", "Write the machines into the SSH configuration"),
+    "simulate": ("simulate", "Serve simulated clouds over HTTP, to practise on"),
     "version": ("version", "Show the version"),
 }
 """Command → module of `brevplan.cli` and one line of help, so that `--help` imports none of them."""

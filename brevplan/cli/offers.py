@@ -33,6 +33,9 @@ def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, n
         return 0
     headers = ["PRICE/HR", "TYPE", "LOCATION", "GPU", "VCPU", "MEMORY", "STOCK", "PROVIDER"]
     terminal.lines(render_table(headers, [_row(offer) for offer in found]))
+    for provider, age in sorted({(offer.provider, int(offer.age_s)) for offer in found}):
+        if age >= 1:
+            terminal.line(f"\nThe catalogue of {provider} was read {age} s ago.")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from brevplan.contract.model import FirewallRules, Instance
@@ -30,6 +30,14 @@ class Access:
             self.private_key_file,
             host_key or machine.host_key,
         )
+
+
+def within(access: Access, directory: str) -> Access:
+    """Let a relative private key file be one of the project's folder."""
+    path = access.private_key_file
+    if not path or path.startswith(("/", "~")):
+        return access
+    return replace(access, private_key_file=f"{directory}/{path}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError
 from brevplan.engine import machines
-from brevplan.engine.access import Access
+from brevplan.engine.access import Access, within
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
 from brevplan.engine.belonging import let_go, moved_rows, rename_machine
@@ -71,6 +71,8 @@ class Settings:
     run_id: str
     plan_id: str
     parallelism: int = 10
+    directory: str = "."
+    """The project's folder, where relative private key files lie."""
 
 
 @dataclass(slots=True)
@@ -460,7 +462,8 @@ class Apply:
         context = self.folded.contexts.get(address)
         if not declaration.blocks or context is None:
             return None
-        return kind.access(evaluate(declaration, kind.schema, context, address, Diagnostics()).attributes)
+        found = kind.access(evaluate(declaration, kind.schema, context, address, Diagnostics()).attributes)
+        return within(found, self.settings.directory) if found is not None else None
 
     def _final(self, step: Step, kind: Kind) -> tuple[dict[str, Value], tuple[str, ...], bool]:
         """Evaluate an instance anew, now that what it reads is there; what was planned must still hold."""

@@ -14,8 +14,9 @@ from brevplan.contract.model import InstanceType
 from brevplan.diagnostics import DiagnosticsError, error, failure
 from brevplan.engine.accounts import Account
 from brevplan.engine.config import Config
+from brevplan.operations.catalogue_cache import CatalogueCache, catalogue_cache
 from brevplan.operations.configured import Keys, open_configured
-from brevplan.operations.session import close_accounts, provider_keys
+from brevplan.operations.session import close_accounts, provider_keys, read_catalogue
 from brevplan.operations.world import Outside
 
 
@@ -23,6 +24,8 @@ from brevplan.operations.world import Outside
 class Offer:
     provider: str
     item: InstanceType
+    age_s: float = 0.0
+    """How long ago its catalogue was read."""
 
 
 async def offers(
@@ -37,7 +40,8 @@ async def offers(
     query = _query(gpu) if gpu else None
     accounts = await open_configured(directory, environment, world, _keys)
     try:
-        found = await asyncio.gather(*(_read(account) for account in accounts.values()))
+        cache = catalogue_cache(environment)
+        found = await asyncio.gather(*(_read(account, cache) for account in accounts.values()))
     except CloudError as problem:
         raise failure("Catalogue cannot be read", f"{problem}.") from None
     finally:
@@ -67,9 +71,10 @@ def _order(offer: Offer) -> tuple[bool, Decimal, str, str, str]:
     return price is None, amount, offer.item.type, offer.item.location, offer.provider
 
 
-async def _read(account: Account) -> list[Offer]:
-    types = await account.patience.retried(account.client.get_instance_types)
-    return [Offer(account.alias, item) for item in types]
+async def _read(account: Account, cache: CatalogueCache) -> list[Offer]:
+    found = await read_catalogue(account, cache)
+    age = max(0.0, account.clock.now().timestamp() - found.at)
+    return [Offer(account.alias, item, age) for item in found.types]
 
 
 def _keys(config: Config) -> Keys:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from brevplan.contract.conformance.item import Outcome, Result, Suite
 from brevplan.contract.conformance.launching import choose, considered
-from brevplan.contract.conformance.scene import Hosts, Setup
+from brevplan.contract.conformance.scene import Setup
 from brevplan.contract.conformance.suites import run, suites_for
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import InstanceType, RefId
@@ -21,6 +22,7 @@ from brevplan.engine.address import Address
 from brevplan.engine.config import Config
 from brevplan.engine.identity import cred_ref_id, make_ref_id
 from brevplan.operations.configured import Keys, open_configured
+from brevplan.operations.hosts import SshHosts, new_key
 from brevplan.operations.session import close_accounts
 from brevplan.operations.world import Outside
 from brevplan.providers import registry
@@ -72,13 +74,24 @@ async def verify(
     world: Outside,
     wanted: Wanted,
     hooks: Hooks,
-    hosts: Hosts | None = None,
 ) -> Verified:
     """Put every item to one provider; raise `DiagnosticsError`. What was launched is ended, also when cancelled."""
+    with TemporaryDirectory(prefix="brevplan-verify-") as folder:
+        return await _verify(directory, environment, world, wanted, hooks, Path(folder))
+
+
+async def _verify(
+    directory: Path,
+    environment: Mapping[str, str],
+    world: Outside,
+    wanted: Wanted,
+    hooks: Hooks,
+    keys: Path,
+) -> Verified:
     accounts = await open_configured(directory, environment, world, lambda config: _key(config, wanted.name))
     try:
         account = accounts[wanted.name]
-        setup = _setup(account, world, wanted, hooks, hosts)
+        setup = _setup(account, world, wanted, hooks, keys)
         suites = [wanted.only] if wanted.only is not None else suites_for(setup)
         launching = tuple(suite for suite in suites if suite is not Suite.CATALOGUE)
         if launching:
@@ -106,7 +119,8 @@ def _key(config: Config, name: str) -> Keys:
     )
 
 
-def _setup(account: Account, world: Outside, wanted: Wanted, hooks: Hooks, hosts: Hosts | None) -> Setup:
+def _setup(account: Account, world: Outside, wanted: Wanted, hooks: Hooks, keys: Path) -> Setup:
+    public_key, private_key = new_key(keys)
     project = f"verify-{world.ids.attempt()}"
 
     def new_ref_id() -> RefId:
@@ -117,21 +131,13 @@ def _setup(account: Account, world: Outside, wanted: Wanted, hooks: Hooks, hosts
         clock=world.clock,
         new_ref_id=new_ref_id,
         cred_ref_id=cred_ref_id(project),
-        public_key=_throw_away_key(),
-        hosts=hosts,
+        public_key=public_key,
+        # behind the machines of the embedded cloud there is nobody
+        hosts=None if account.spec.account_free else SshHosts(private_key, world.clock),
         max_price=wanted.max_price,
         instance_type=wanted.instance_type,
         tell=hooks.tell,
     )
-
-
-def _throw_away_key() -> str:
-    """Make a public key whose other half nobody has."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    key = Ed25519PrivateKey.generate().public_key()
-    return f"{key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()} brevplan-verify"
 
 
 async def _offer(account: Account, setup: Setup) -> InstanceType:
