@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "discover": ("discover", "List the machines that the state does not know"),
     "rebuild": ("rebuild", "Restore a lost or damaged state from configuration and clouds"),
     "offers": ("offers", "List what can be rented, cheapest first"),
+    "providers": ("providers", "List the clouds and what they can do; verify that they do"),
     "history": ("history", "List past runs"),
     "fmt": ("fmt", "Write files in the canonical style"),
     "force-unlock": ("unlock", "Take the state's lock from a process that hangs"),

@@ -11,17 +11,13 @@ from pathlib import Path
 from brevplan.contract.errors import CloudError
 from brevplan.contract.gpu import GpuQuery
 from brevplan.contract.model import InstanceType
-from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure
+from brevplan.diagnostics import DiagnosticsError, error, failure
 from brevplan.engine.accounts import Account
-from brevplan.engine.board import Context
 from brevplan.engine.config import Config
-from brevplan.engine.scope import ModuleScope
 from brevplan.operations.catalogue_cache import CatalogueCache, catalogue_cache
-from brevplan.operations.parse_cache import parse_cache
-from brevplan.operations.planning import Request, environment_of, gather_values
-from brevplan.operations.project import configuration_files, load_project
-from brevplan.operations.session import close_accounts, open_accounts, provider_keys, read_catalogue
-from brevplan.operations.world import Outside, ProjectFiles
+from brevplan.operations.configured import Keys, open_configured
+from brevplan.operations.session import close_accounts, provider_keys, read_catalogue
+from brevplan.operations.world import Outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ async def offers(
 ) -> list[Offer]:
     """Read the catalogues; raise `DiagnosticsError`. Without a configured provider it is the embedded cloud's."""
     query = _query(gpu) if gpu else None
-    accounts = await _accounts(directory, environment, world)
+    accounts = await open_configured(directory, environment, world, _keys)
     try:
         cache = catalogue_cache(environment)
         found = await asyncio.gather(*(_read(account, cache) for account in accounts.values()))
@@ -81,19 +77,5 @@ async def _read(account: Account, cache: CatalogueCache) -> list[Offer]:
     return [Offer(account.alias, item, age) for item in found.types]
 
 
-async def _accounts(directory: Path, environment: Mapping[str, str], world: Outside) -> dict[str, Account]:
-    diagnostics = Diagnostics()
-    files = ProjectFiles(directory)
-    config = Config()
-    scope = ModuleScope.of_root(config, {}, environment_of(files, world.clock.now()), Context("default", ""))
-    if directory.is_dir() and configuration_files(directory):
-        project = load_project(directory, cache=parse_cache(environment))
-        config = project.config
-        request = Request(environment=environment)
-        _, scope = gather_values(project, request, files, world.clock.now(), Diagnostics(), "default", offline=True)
-    keys = provider_keys(config) or {"local": None}
-    accounts = await open_accounts(config, keys, scope, directory, environment, world, diagnostics)
-    if diagnostics.has_errors:
-        await close_accounts(accounts)
-        raise DiagnosticsError(diagnostics.items)
-    return accounts
+def _keys(config: Config) -> Keys:
+    return provider_keys(config) or {"local": None}
