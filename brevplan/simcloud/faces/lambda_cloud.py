@@ -292,7 +292,7 @@ class LambdaFace:
             image_id=_image_of(body.get("image"), offer),
             user_data=text_of(body, "user_data"),
             filesystems=tuple(mounts),
-            tags={tag["key"]: tag["value"] for tag in body.get("tags") or ()},
+            tags={text_of(tag, "key"): text_of(tag, "value") for tag in body.get("tags") or ()},
             options={name: value for name, value in options.items() if value},
         )
         return {"instance_ids": [self.cloud.create(attrs, request.fault).cloud_id]}
@@ -428,7 +428,8 @@ class LambdaFace:
         key = self._objects(_KEY).get(request.parts["id"])
         if key is None:
             raise _invalid("SSH key does not exist.")
-        if any(one.ref_id == key["name"] for one in self.cloud.instances(InstanceFilter())):
+        now = self.cloud.now().timestamp()
+        if any(one.body.ref_id == key["name"] and one.born_at <= now for one in self._store.machines()):
             code = "ssh-keys/key-in-use" if self._quirks.old_codes else "global/invalid-parameters"
             raise _Refused(code, "SSH key is in use by one or more instances.")
         self._drop(_KEY, request.parts["id"])
@@ -538,7 +539,7 @@ class LambdaFace:
     def _patch_ruleset(self, request: Request) -> Any:
         id_ = request.parts["id"]
         changed = dict(self._known_ruleset(id_))
-        if "rules" in request.body:
+        if isinstance(request.body, dict) and "rules" in request.body:
             changed["rules"] = _rules(request.body, "rules")
         changed["name"] = text_of(request.body, "name") or changed["name"]
         with self._store.write():
@@ -707,7 +708,7 @@ def _rule(one: Any) -> dict[str, Any]:
         raise _invalid("protocol must be one of tcp, udp, icmp and all.")
     if (ports is None) != (protocol == "icmp"):
         raise _invalid("port_range is not allowed for icmp and required for every other protocol.")
-    if ports is not None and not (len(ports) == 2 and 1 <= ports[0] <= ports[1] <= 65535):
+    if ports is not None and not _is_range(ports):
         raise _invalid("port_range must be two ports from 1 to 65535.")
     if len(text_of(one, "description")) > 128:
         raise _invalid("description must have at most 128 characters.")
@@ -717,6 +718,12 @@ def _rule(one: Any) -> dict[str, Any]:
         raise _invalid("source_network must be an IPv4 network.") from None
     found = {"protocol": protocol, "source_network": str(network), "description": text_of(one, "description")}
     return found if ports is None else {**found, "port_range": ports}
+
+
+def _is_range(ports: Any) -> bool:
+    if not isinstance(ports, list) or len(ports) != 2 or not all(isinstance(port, int) for port in ports):
+        return False
+    return bool(1 <= ports[0] <= ports[1] <= 65535)
 
 
 def _new_pair() -> tuple[str, str]:
