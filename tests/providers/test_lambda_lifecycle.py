@@ -36,6 +36,7 @@ class LambdaLab(Lab):
     def __init__(self, folder: Path, count: int = 1, body: str = "", rest: str = "", how: Behaviour = LAMBDA) -> None:
         super().__init__(folder, "")
         self.quirks = Quirks()
+        self.key = API_KEY
         self.how = how
         self.write(count, body, rest)
         self.transports: list[httpx.AsyncBaseTransport] = []
@@ -63,7 +64,7 @@ resource "instance" "m" {{
         return replace(registry.spec(name), connect=self._connected)
 
     def _connected(self, connection: Connection) -> LambdaClient:
-        transport = checked(Wire([face(self.sim(), API_KEY, quirks=self.quirks)], self.clock))
+        transport = checked(Wire([face(self.sim(), self.key, quirks=self.quirks)], self.clock))
         self.transports.append(transport)
         return connect(replace(connection, extra={"transport": transport}))
 
@@ -281,6 +282,14 @@ def test_a_wrong_key_never_buys_a_fleet_again(lab: LambdaLab) -> None:
     blocked = [change.blocked for change in plan.changes if change.blocked]
     assert len(blocked) == 1
     assert "secret_lambda_wrong" not in blocked[0]
+
+
+def test_a_key_that_was_rotated_is_believed_once_it_shows_a_machine_of_ours(lab: LambdaLab) -> None:
+    applied(lab)
+    lab.key = "secret_lambda_new"
+    lab.text = lab.text.replace(API_KEY, lab.key)
+    applied(lab)
+    assert lab.faults.count("create_instance") == 1
 
 
 def test_nothing_secret_is_written_down(lab: LambdaLab) -> None:
