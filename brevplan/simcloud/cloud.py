@@ -7,6 +7,7 @@ server) first asks `enter` what befalls the call, then passes the fault's fate o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
@@ -46,6 +47,11 @@ class SimCloud:
 
     def close(self) -> None:
         self.store.close()
+
+    def now(self) -> datetime:
+        """Give the cloud's own time."""
+        with self.store.read():
+            return datetime.fromtimestamp(self._now(), UTC)
 
     # Before each call
 
