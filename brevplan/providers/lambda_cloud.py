@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from brevplan.contract.client import Capability, Connection, Traits, Urgency
+from brevplan.contract.client import Capability, Connection, FirewallReach, Traits, Urgency
 from brevplan.contract.errors import (
     AuthFailed,
     CloudError,
@@ -87,6 +87,7 @@ TRAITS: Final = Traits(
         {"disk_size", "firewall_rules", "instance_type", "location", "name", "power_state", "spot", "tags"}
     ),
     firewall_pattern=FirewallPattern.NATIVE,
+    firewall=FirewallReach(ipv6=False, egress=False),
     recoverable="partial",
     catalogue_poll_s=300.0,
     creates_per_minute=5,

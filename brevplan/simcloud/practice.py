@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FACES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
-    "shadeform": "brevplan.simcloud.faces.shadeform",
+    
 }
 """The APIs that can be served, by provider."""
 
