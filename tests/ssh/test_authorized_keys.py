@@ -45,7 +45,12 @@ def test_lines_written_by_hand_stay_around_the_block(tmp_path: Path) -> None:
             await reach.set_authorized_keys(there.door, [public_line(new_key("one"))])
             file.write_text(file.read_text() + "# by hand, and no line break")
             await reach.set_authorized_keys(there.door, [public_line(new_key("two"))])
-            expected = ["# by hand, and no line break", "# brevplan: begin", public_line(new_key("two")), "# brevplan: end"]
+            expected = [
+                "# by hand, and no line break",
+                "# brevplan: begin",
+                public_line(new_key("two")),
+                "# brevplan: end",
+            ]
             assert file.read_text().splitlines() == [*own.splitlines(), *expected]
 
     asyncio.run(run())

@@ -53,7 +53,9 @@ def test_a_driver_s_name_and_memory_match_what_is_sold(shown: str, mib: int, nam
 def test_models_that_share_a_beginning_are_not_the_same() -> None:
     names = ["NVIDIA L40", "NVIDIA L40S", "NVIDIA L4", "NVIDIA A10", "NVIDIA A100-SXM4-40GB", "NVIDIA A10G"]
     assert len({model_of(name) for name in names}) == len(names)
-    assert "paid for are 1 L40S, the machine shows 1 L40" in judge([FoundGpu("NVIDIA L40", 46068)], [paid("L40S", 1, 48)])
+    assert "paid for are 1 L40S, the machine shows 1 L40" in judge(
+        [FoundGpu("NVIDIA L40", 46068)], [paid("L40S", 1, 48)]
+    )
 
 
 def test_too_few_too_many_or_none_are_told() -> None:
