@@ -48,6 +48,7 @@ def test_rules_change_in_place_and_twice_is_the_same(tmp_path: Path) -> None:
             ]
             assert 'DEFAULT_OUTPUT_POLICY="DROP"' in there.firewall_files()["etc/default/ufw"]
             assert not any(" reset" in call for call in there.calls())
+            assert "cloud-init status --wait" in there.calls()[:3], "the first start may still set the firewall itself"
             once = there.firewall_files()
             there.forget_calls()
             await reach.set_firewall(there.door, SECOND)
@@ -142,6 +143,21 @@ def test_a_rule_that_the_machine_refuses_puts_everything_back(tmp_path: Path) ->
             with pytest.raises(CommandFailed, match="the former rules are put back"):
                 await SshReach(Clock()).set_firewall(there.door, SECOND)
             assert there.firewall_files() == before
+
+    asyncio.run(run())
+
+
+def test_a_change_cut_off_by_a_restart_is_in_nobody_s_way(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with machine(tmp_path) as there:
+            left = there.home / "var/lib/brevplan/firewall-change"
+            left.mkdir(parents=True)
+            ended = await asyncio.create_subprocess_exec("true")
+            await ended.wait()
+            (left / "watcher").write_text(f"{ended.pid}\n")
+            await SshReach(Clock()).set_firewall(there.door, FIRST)
+            assert "allow 443" in there.ufw_rules()
+            assert not left.exists()
 
     asyncio.run(run())
 
