@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,13 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from brevplan.contract.client import Connection
+from brevplan.contract.client import Capability, Connection
+from brevplan.contract.model import FirewallPattern, FirewallRules
 from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import Source
 from brevplan.engine.apply import Apply
 from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.change import Plan
 from brevplan.engine.events import Event
+from brevplan.engine.reach import Door, FoundGpu, HostKeyChanged, ReachError, Unreachable
 from brevplan.operations.apply import Applied, Hooks, apply
 from brevplan.operations.plan import plan
 from brevplan.operations.planning import Planned, Request
@@ -109,6 +111,63 @@ class ChosenFaults:
         return sum(call.operation == operation for call in self.calls)
 
 
+class _FixedRules(LocalClient):
+    """A cloud that takes rules at launch, and never again."""
+
+    replace_firewall_rules = None  # type: ignore[assignment]  # a client without the ability lacks the method
+
+
+@dataclass
+class Hand:
+    """Stands for SSH: what is asked of machines is remembered, what they answer is chosen.
+
+    `silent` are hosts where nobody answers; `gpus` gives what a machine shows, by host.
+    """
+
+    clock: VirtualClock
+    gpus_of: Callable[[str], list[FoundGpu]] = lambda host: []
+    silent: set[str] = field(default_factory=set)
+    on_call: Callable[[str, Door], None] = lambda what, door: None
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    doors: list[Door] = field(default_factory=list)
+    rules: dict[str, FirewallRules] = field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def _enter(self, what: str, door: Door) -> None:
+        self.calls.append((what, door.host))
+        self.doors.append(door)
+        self.on_call(what, door)
+
+    async def ready(
+        self, door: Door, *, timeout: float, progress: Callable[[str], None],
+        gone: Callable[[], Awaitable[str]] | None = None,
+    ) -> str:  # fmt: skip
+        self._enter("ready", door)
+        until = self.clock.monotonic() + timeout
+        while door.host in self.silent:
+            if gone is not None and (reason := await gone()):
+                raise ReachError(reason)
+            if self.clock.monotonic() >= until:
+                raise Unreachable(f"nobody answers at {door.host}")
+            await self.clock.sleep(5)
+        key = f"ssh-ed25519 AAAA{door.host}"
+        if door.host_key not in ("", key):
+            raise HostKeyChanged("another host key")
+        return key
+
+    async def gpus(self, door: Door) -> list[FoundGpu]:
+        self._enter("gpus", door)
+        return self.gpus_of(door.host)
+
+    async def set_firewall(self, door: Door, rules: FirewallRules) -> None:
+        self._enter("set_firewall", door)
+        self.rules[door.host] = rules
+
+    async def set_authorized_keys(self, door: Door, keys: Sequence[str]) -> None:
+        self._enter("set_authorized_keys", door)
+        self.keys[door.host] = tuple(keys)
+
+
 class Lab:
     """One project in a folder, with its state, its cloud and its clock. `text` is the configuration."""
 
@@ -122,14 +181,27 @@ class Lab:
         self.idempotent, self.tags, self.fences = idempotent, tags, fences
         self.events: list[Event] = []
         self.said: list[str] = []
-        self.outside = Outside(self.clock, self.ids, self._spec)
+        self.hand = Hand(self.clock)
+        self.lacks: frozenset[Capability] = frozenset()
+        """Capabilities that this cloud is without."""
+        self.outside = Outside(self.clock, self.ids, self.hand, self._spec)
 
     def _spec(self, name: str) -> ProviderSpec:
         return replace(registry.spec(name), connect=self._connect)
 
     def _connect(self, connection: Connection) -> UntaggedClient:
-        kind = LocalClient if self.tags else UntaggedClient
-        return kind(connection, self.faults, self._lacking)
+        kind: type[UntaggedClient] = LocalClient if self.tags else UntaggedClient
+        if Capability.MODIFY_FIREWALL in self.lacks:
+            kind = _FixedRules
+        client = kind(connection, self.faults, self._lacking)
+        traits = client.traits
+        client.traits = replace(
+            traits,
+            capabilities=traits.capabilities - self.lacks,
+            reports=traits.reports - {"firewall_rules"} if self.lacks else traits.reports,
+            firewall_pattern=FirewallPattern.USER_DATA if self.lacks else traits.firewall_pattern,
+        )
+        return client
 
     def _lacking(self, how: Behaviour) -> Behaviour:
         return replace(how, idempotent=self.idempotent, tags=self.tags, fences=self.fences)

@@ -13,6 +13,7 @@ FLAGS: Final = frozenset(
     {
         "json", "no-color", "destroy", "refresh-only", "detailed-exitcode", "concise", "md", "allow-no-stock",
         "ignore-orphans", "check", "diff", "recursive", "raw", "force", "compact-warnings", "dry-run",
+        "yes",
     }
 )  # fmt: skip
 """Options that are true or false: `-json`, and also `-json=true`."""

@@ -34,9 +34,13 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "discover": ("discover", "List the machines that the state does not know"),
     "rebuild": ("rebuild", "Restore a lost or damaged state from configuration and clouds"),
     "offers": ("offers", "List what can be rented, cheapest first"),
+    "providers": ("providers", "List the clouds and what they can do; verify that they do"),
     "history": ("history", "List past runs"),
     "fmt": ("fmt", "Write files in the canonical style"),
     "force-unlock": ("unlock", "Take the state's lock from a process that hangs"),
+    "ssh": ("ssh", "Log in to a machine, or run a command there"),
+    "ssh-config": ("ssh", "Write the machines into the SSH configuration"),
+    "simulate": ("simulate", "Serve simulated clouds over HTTP, to practise on"),
     "version": ("version", "Show the version"),
 }
 """Command → module of `brevplan.cli` and one line of help, so that `--help` imports none of them."""

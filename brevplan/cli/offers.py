@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import click
 
+from brevplan.cli.options import to_amount
 from brevplan.cli.terminal import Terminal
-from brevplan.diagnostics import failure
 from brevplan.operations.offers import Offer
 from brevplan.operations.offers import offers as find
 from brevplan.operations.world import system_world
@@ -24,7 +23,7 @@ from brevplan.render.tables import render_table
 @click.pass_obj
 def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, no_color: bool) -> int:
     """List what can be rented, cheapest first."""
-    limit = _limit(max_price)
+    limit = to_amount(max_price, "-max-price")
     found = asyncio.run(find(terminal.directory, terminal.environment, system_world(), gpu=gpu, max_price=limit))
     if as_json:
         terminal.json_line({"format_version": "1.0", "offers": [_json(offer) for offer in found]})
@@ -34,19 +33,10 @@ def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, n
         return 0
     headers = ["PRICE/HR", "TYPE", "LOCATION", "GPU", "VCPU", "MEMORY", "STOCK", "PROVIDER"]
     terminal.lines(render_table(headers, [_row(offer) for offer in found]))
+    for provider, age in sorted({(offer.provider, int(offer.age_s)) for offer in found}):
+        if age >= 1:
+            terminal.line(f"\nThe catalogue of {provider} was read {age} s ago.")
     return 0
-
-
-def _limit(text: str | None) -> Decimal | None:
-    try:
-        limit = Decimal(text.removeprefix("$")) if text is not None else None
-        if limit is not None and not limit.is_finite():
-            raise InvalidOperation
-    except InvalidOperation:
-        raise failure(
-            "Invalid option", f'-max-price: "{text}" is not an amount.', hint="For example: -max-price=2.50"
-        ) from None
-    return limit
 
 
 def _row(offer: Offer) -> list[str]:

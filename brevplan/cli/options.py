@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import click
@@ -145,3 +146,16 @@ def to_seconds(text: str, option: str) -> float:
         return parse_duration(text)
     except ValueError as problem:
         raise failure("Invalid option", f"{option}: {problem}.") from None
+
+
+def to_amount(text: str | None, option: str) -> Decimal | None:
+    """Read an amount of USD; raise `DiagnosticsError`."""
+    try:
+        amount = Decimal(text.removeprefix("$")) if text is not None else None
+        if amount is not None and not amount.is_finite():
+            raise InvalidOperation
+    except InvalidOperation:
+        raise failure(
+            "Invalid option", f'{option}: "{text}" is not an amount.', hint=f"For example: {option}=2.50"
+        ) from None
+    return amount

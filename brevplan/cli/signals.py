@@ -16,6 +16,7 @@ from typing import Final, TextIO
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE: Final = 130
+AT_ONCE_TEXT: Final = "Stopped at once. Nothing is lost: the next apply finds what was begun."
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
@@ -29,6 +30,7 @@ class Signals:
     def __init__(self) -> None:
         self._heard = self._arrived = 0
         self._stop: Callable[[], None] | None = None
+        self._at_once = AT_ONCE_TEXT
         self._stream: TextIO | None = None
         self._is_first_always = False
         self._last_words = threading.Lock()
@@ -43,9 +45,12 @@ class Signals:
         for number in SIGNALS:
             signal.signal(number, self._hear)
 
-    def ask(self, stop: Callable[[], None] | None) -> None:
-        """Let the first signal call `stop` instead of breaking the command off; None takes that back."""
-        self._stop = stop
+    def ask(self, stop: Callable[[], None] | None, at_once: str = AT_ONCE_TEXT) -> None:
+        """Let the first signal call `stop` instead of breaking the command off; None takes that back.
+
+        `at_once` is said when the second ends the process.
+        """
+        self._stop, self._at_once = stop, at_once
 
     def take_each_for_a_first(self) -> None:
         """Let no signal end the process at once: where lines are typed, Ctrl-C drops one, however often."""
@@ -72,7 +77,7 @@ class Signals:
         """Leave without unwinding. The text goes past the stream, which may be in the middle of a line."""
         if self._is_first_always or not self._last_words.acquire(blocking=False):
             return
-        text = "\nStopped at once. Nothing is lost: the next apply finds what was begun.\n"
+        text = f"\n{self._at_once}\n"
         with suppress(OSError, ValueError):
             if self._stream is not None:
                 shown = _SHOW_CURSOR if self._stream.isatty() else ""

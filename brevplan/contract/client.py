@@ -75,6 +75,18 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FirewallReach:
+    """Which rules a provider's pattern can enforce exactly. Everything, unless said otherwise."""
+
+    ipv6: bool = True
+    egress: bool = True
+    ports: bool = True
+    """False: who is let in may reach every port."""
+    networks: bool = True
+    """False: single addresses can be let in, and no ranges of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What a provider is like, known without a call."""
 
@@ -84,6 +96,7 @@ class Traits:
     """Instance attributes whose value in list and get is the truth, so that drift in them is drift."""
     api_type: ApiType = ApiType.GLOBAL
     firewall_pattern: FirewallPattern = FirewallPattern.NATIVE
+    firewall: FirewallReach = FirewallReach()
     recoverable: Literal["full", "partial", "by import block"] = "full"
     """How much of a lost state can be restored from the cloud."""
     mutable_tags: bool = False

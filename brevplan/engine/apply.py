@@ -14,6 +14,7 @@ from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance, RefId
 from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError
 from brevplan.engine import machines
+from brevplan.engine.access import Access, within
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
 from brevplan.engine.belonging import let_go, moved_rows, rename_machine
@@ -36,7 +37,7 @@ from brevplan.engine.machines import (
     Workshop,
     former_row,
 )
-from brevplan.engine.observed import Facts
+from brevplan.engine.observed import Facts, members
 from brevplan.engine.outputs import evaluate_output, store_output
 from brevplan.engine.plan import Folded
 from brevplan.engine.ports import (
@@ -70,6 +71,8 @@ class Settings:
     run_id: str
     plan_id: str
     parallelism: int = 10
+    directory: str = "."
+    """The project's folder, where relative private key files lie."""
 
 
 @dataclass(slots=True)
@@ -121,6 +124,10 @@ class Apply:
         self._records = {record.key: record for record in (*facts.records.values(), *facts.deposed)}
         self._result = Result(Counts())
         self._done: list[Change] = []
+        self._is_over = False
+        """Whether all machines have come and gone that this run was to bring."""
+        self._trailing: set[str] = set()
+        """Steps that belong to a change that is counted already."""
         self.shop = Workshop(
             facts.workspace,
             facts.project,
@@ -134,6 +141,7 @@ class Apply:
             dict.fromkeys(facts.foreign, "recorded elsewhere")
             | {(r.account, r.cloud_id): r.key for r in self._records.values() if r.cloud_id},
             self._progress,
+            types=facts.types,
         )
 
     def stop(self) -> None:
@@ -146,15 +154,16 @@ class Apply:
 
     async def reserve(self, account: Account) -> None:
         """Wait for the rate token of a launch; raise `Interrupted` as soon as the run is asked to stop."""
-        await self._unless_stopped(account.pacer.reserve(asyncio.current_task()))
+        await self.unless_stopped(account.pacer.reserve(asyncio.current_task()))
         if self.stopping:
             raise Interrupted
 
     async def snapshot(self, account: Account) -> Snapshot | None:
         """Wait for the account's next list; None as soon as the run is asked to stop."""
-        return await self._unless_stopped(account.next_snapshot())
+        return await self.unless_stopped(account.next_snapshot())
 
-    async def _unless_stopped(self, awaited: Coroutine[Any, Any, T]) -> T | None:
+    async def unless_stopped(self, awaited: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for something; None as soon as the run is asked to stop."""
         waiting = asyncio.ensure_future(awaited)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
@@ -180,6 +189,7 @@ class Apply:
         try:
             await self._prepare()
             await self._walk(graph)
+            await self._follow()
             await self._cleanup()
             await self._closing_list()
             await self._finish_outputs()
@@ -346,7 +356,8 @@ class Apply:
             await self._make(step)
         else:
             await self._record(step, kind)
-        self._done.extend(_done_part(step))
+        if step.step_id not in self._trailing:
+            self._done.extend(_done_part(step))
         self._check_after(step)
         self.tell(
             StepFinished(
@@ -443,7 +454,16 @@ class Apply:
         default = CREATE_TIMEOUT if step.verb is Verb.CREATE else UPDATE_TIMEOUT
         name = "create" if step.verb is Verb.CREATE or step.change.finish else "update"
         machine_kind: MachineKind = kind  # type: ignore[assignment]  # every kind with a provider is one
-        return Target(machine_kind, attributes, reads, protected, declaration.timeouts.get(name, default))
+        access = self._access(machine_kind, declaration, step.address)
+        return Target(machine_kind, attributes, reads, protected, declaration.timeouts.get(name, default), access)
+
+    def _access(self, kind: MachineKind, declaration: Declaration, address: Address) -> Access | None:
+        """Read how a machine is to be reached; what says that is no part of it, and in no plan."""
+        context = self.folded.contexts.get(address)
+        if not declaration.blocks or context is None:
+            return None
+        found = kind.access(evaluate(declaration, kind.schema, context, address, Diagnostics()).attributes)
+        return within(found, self.settings.directory) if found is not None else None
 
     def _final(self, step: Step, kind: Kind) -> tuple[dict[str, Value], tuple[str, ...], bool]:
         """Evaluate an instance anew, now that what it reads is there; what was planned must still hold."""
@@ -456,6 +476,8 @@ class Apply:
         diagnostics = Diagnostics()
         protected = self._is_protected(declaration, context, change, diagnostics)
         reads = tuple(sorted(map(str, change.reads)))
+        if change.follows:
+            planned.update(self._followed(kind, change))
         pending = [
             name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, declaration, name)
         ]
@@ -532,6 +554,65 @@ class Apply:
                 declaration.lifecycle.postconditions, context, "Postcondition", str(address), diagnostics
             ):
                 raise DiagnosticsError(diagnostics.items)
+
+    # what follows others
+
+    def _followed(self, kind: Kind, change: Change) -> Mapping[str, Value]:
+        """Give the attributes of a machine that follow others, as far as these are known by now."""
+        address = change.address
+        shown = self.folded.scope.board.attributes(address) or {}
+        if not change.creates and shown and not self._is_over:
+            return {name: (change.before or {}).get(name) for name in change.follows}
+        declaration = self.config.declaration(address)
+        machine_kind: MachineKind = kind  # type: ignore[assignment]  # nothing else follows machines
+        assert declaration is not None
+        context = self.folded.contexts[address]
+        desired = evaluate(declaration, kind.schema, context, address, Diagnostics())
+        ability = self._ability(change.made_at)
+        assert ability is not None
+        return machine_kind.following(desired.attributes, shown, replace(ability, peers=self._members))
+
+    def _members(self) -> Mapping[str, frozenset[str]]:
+        board = self.folded.scope.board
+        return members(attributes for address in self.folded.contexts if (attributes := board.attributes(address)))
+
+    async def _follow(self) -> None:
+        """Give machines the rules that follow from which others are there now."""
+        self._is_over = True
+        failed = {event.address for event in self._result.failed} | {event.address for event in self._result.skipped}
+        waiting = [change for change in self.folded.plan.effective if change.follows and change.address not in failed]
+        if self.stopping or self.committer.lost is not None:
+            for change in waiting:
+                if change.only_follows:
+                    self._skipped(Step(f"{change.address}", Verb.UPDATE, change), "the run was asked to stop")
+            return
+        steps = [step for step in map(self._following_step, waiting) if step is not None]
+        await asyncio.gather(*(self._perform(step, asyncio.Queue()) for step in steps))
+
+    def _following_step(self, change: Change) -> Step | None:
+        address = change.address
+        kind = self.kinds[address.kind]
+        shown = self.folded.scope.board.attributes(address)
+        row = self.shop.rows.get(address) or self._records.get(change.record_key)
+        if shown is None or row is None:
+            return None
+        if change.only_follows:
+            shown = change.before or {}
+        wanted = self._followed(kind, change)
+        changed = tuple(
+            name for name, value in wanted.items() if not unchanged(value, shown.get(name), self.facts.salt)
+        )
+        if not changed:
+            return None
+        self._records[row.key] = row
+        step_id = f"{address} (peers)"
+        if not change.only_follows:
+            self._trailing.add(step_id)
+        goal = Change(
+            address, Action.UPDATE, shown, {**shown, **wanted}, row.alias, row.account, record_key=row.key,
+            cloud_id=row.cloud_id, ref_id=row.ref_id, changed=changed, reads=change.reads,
+        )  # fmt: skip
+        return Step(step_id, Verb.UPDATE, goal)
 
     # the end
 

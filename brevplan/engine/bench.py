@@ -70,6 +70,8 @@ class Bench:
         self.needs: set[str] = set()
         """Accounts whose catalogue is needed before the fold can be finished."""
         self.protected: set[Address] = set()
+        self.following: dict[Address, frozenset[str]] = {}
+        """The instances whose rules follow the members of firewalls, with the ids of these."""
         self.create_first: set[Address] = set()
         self.forgotten: list[Record] = []
         """Rows of machines that are gone, found by a plan that only refreshes."""
@@ -95,6 +97,7 @@ class Bench:
                 self.facts.types.get(alias),
                 {image.id: image for image in images} if images is not None else None,
                 self.facts.salt,
+                self.facts.peers,
             )
         return found
 

@@ -100,6 +100,8 @@ class Change:
     """With `imports`: an `import` block names the machine."""
     supersedes: str = ""
     """The key of a row whose machine is gone, and which makes room for what was found in its place."""
+    follows: tuple[str, ...] = ()
+    """Attributes that follow other machines: they are made true at the end, once these have come and gone."""
 
     @property
     def made_at(self) -> str:
@@ -122,6 +124,12 @@ class Change:
     def is_only_power(self) -> bool:
         """Nothing but a start or a stop."""
         return self.action is Action.UPDATE and self.power is not None and not self.finish and not self.updates
+
+    @property
+    def only_follows(self) -> bool:
+        """Nothing but what follows other machines."""
+        others = set(self.changed) - set(self.follows)
+        return bool(self.follows) and self.action is Action.UPDATE and not (others or self.power or self.finish)
 
     @property
     def updates(self) -> tuple[str, ...]:

@@ -171,6 +171,7 @@ def encode_change(change: Change) -> dict[str, Any]:
         "moved_from": str(change.moved_from) if change.moved_from is not None else "",
         "asked": change.asked,
         "supersedes": change.supersedes,
+        "follows": list(change.follows),
     }
 
 
@@ -206,6 +207,7 @@ def decode_change(data: Mapping[str, Any]) -> Change:
         Address.parse(data["moved_from"]) if data["moved_from"] else None,
         data["asked"],
         data["supersedes"],
+        tuple(data["follows"]),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -135,6 +135,10 @@ class _Builder:
 
     def add_steps(self, change: Change) -> None:
         address = change.address
+        if change.only_follows:
+            return  # done at the end, when everybody is there
+        if change.follows:
+            change = replace(change, changed=tuple(name for name in change.changed if name not in change.follows))
         if address.key is not None:
             self.members[address.block].append(address)
         else:

@@ -16,6 +16,7 @@ from brevplan.contract.client import Traits
 from brevplan.contract.model import CloudId, CreateInstanceAttrs, Image, Instance, InstanceType, Location, RefId
 from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import Span
+from brevplan.engine.access import Access, Shell
 from brevplan.engine.address import Address
 from brevplan.lang.types import STRING, Type
 from brevplan.lang.values import Value
@@ -130,6 +131,8 @@ class Ability:
     images: Mapping[str, Image] | None = None
     salt: str = ""
     """Salts the digests that stand for secrets in the state."""
+    peers: Callable[[], Mapping[str, frozenset[str]]] = dict
+    """Gives the addresses of the machines that list each firewall, by the firewall's id."""
 
 
 class NeedsCatalogue(Exception):
@@ -194,6 +197,10 @@ class Kind(Protocol):
         salt: str = "",
     ) -> Outcome: ...
 
+    def follows(self, desired: Attributes) -> frozenset[str]:
+        """Give the ids of the resources whose members this one follows: its rules change as others come and go."""
+        ...
+
     def hourly_price(self, attributes: Attributes) -> Value:
         """Give USD per hour as things stand in these attributes (0 when stopped), null when it is not known."""
         ...
@@ -242,8 +249,26 @@ class MachineKind(Kind, Protocol):
         """Give the launch request for attributes that are all known."""
         ...
 
-    async def update(self, client: Any, cloud_id: CloudId, name: str, attributes: Attributes) -> None:
-        """Make one changed attribute true at the provider; repeating it changes nothing."""
+    async def update(
+        self, client: Any, cloud_id: CloudId, name: str, attributes: Attributes, shell: Shell | None
+    ) -> None:
+        """Make one changed attribute true, at the provider or over SSH; repeating it changes nothing."""
+        ...
+
+    def following(self, desired: Attributes, attributes: Attributes, ability: Ability) -> Mapping[str, Value]:
+        """Give those attributes that follow other machines, as they should be now."""
+        ...
+
+    def access(self, desired: Attributes) -> Access | None:
+        """Say how a machine is to be reached over SSH; None where its declaration does not ask for that."""
+        ...
+
+    def is_over_ssh(self, name: str, traits: Traits) -> bool:
+        """Tell whether a changed attribute is made true on the machine itself, for want of another way."""
+        ...
+
+    def first_over_ssh(self, attributes: Attributes) -> Sequence[str]:
+        """Give the attributes that a new machine gets over SSH once it can be reached."""
         ...
 
     def wants_stopped(self, attributes: Attributes) -> bool: ...

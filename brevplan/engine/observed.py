@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from brevplan.contract.client import Traits
 from brevplan.contract.model import DEAD, Image, Instance, InstanceType, Location
@@ -128,11 +129,28 @@ class Facts:
     """What an address may have been called when its machine was made."""
     _marked: dict[str, list[tuple[str, Instance]]] | None = None
     _open: dict[Address, list[Intent]] | None = None
+    _peers: Mapping[str, frozenset[str]] | None = None
 
     def look_again(self, views: Mapping[str, AccountView]) -> None:
         """Take in what accounts show by now."""
         self.views |= views
         self._marked = None
+        self._peers = None
+
+    def peers(self) -> Mapping[str, frozenset[str]]:
+        """Give the addresses of the recorded machines that list each firewall, by the firewall's id."""
+        if self._peers is None:
+            shown = (self._shown(record) for record in self.records.values() if record.attributes.get("firewalls"))
+            self._peers = members(shown)
+        return self._peers
+
+    def _shown(self, record: Record) -> Mapping[str, Any]:
+        """Give the firewalls of a recorded machine, with its addresses as the cloud shows them."""
+        view = self.view_of(record)
+        machine = found(view, record) if view is not None else None
+        if machine is None:
+            return record.attributes
+        return {**record.attributes, "public_ip": machine.public_ip, "private_ip": machine.private_ip}
 
     def open_intents(self, address: Address) -> list[Intent]:
         """Give the attempts at an address of which nothing is known yet."""
@@ -272,6 +290,18 @@ class Facts:
 
     def _is_known(self, alias: str, machine: Instance, known: Collection[tuple[str, str]]) -> bool:
         return (self.views[alias].fingerprint, machine.cloud_id) in known
+
+
+def members(machines: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """Give the addresses of machines by the firewalls that they list, from their attributes."""
+    found: dict[str, set[str]] = {}
+    for attributes in machines:
+        addresses = {attributes.get(name) for name in ("public_ip", "private_ip")}
+        known = {item for item in addresses if isinstance(item, str) and item}
+        listed = attributes.get("firewalls")
+        for firewall in getattr(listed, "items", listed) or ():
+            found.setdefault(str(firewall), set()).update(known)
+    return {name: frozenset(items) for name, items in found.items()}
 
 
 def sight(facts: Facts, address: Address, alias: str = "", wanted: Wanted | None = None) -> Sighting:

@@ -26,6 +26,7 @@ from brevplan.engine.kind import Kind, NeedsCatalogue
 from brevplan.engine.moves import Moves, check_moves, check_removals, still_declared
 from brevplan.engine.observed import Facts, Orphan
 from brevplan.engine.outputs import plan_outputs
+from brevplan.engine.peers import follow_members
 from brevplan.engine.ports import Record
 from brevplan.engine.proposal import Subject, propose
 from brevplan.engine.provider_choice import ProviderChoice
@@ -80,6 +81,7 @@ class _Fold:
             return Needs(frozenset(bench.facts.views))
         self.check_moves_and_imports()
         extra, cleanups = self.endings()
+        follow_members(self.bench)
         self.spread_create_first()
         self.recover_recorded_only()
         changes = sift([*bench.changes.values(), *extra], self.options)
@@ -258,6 +260,8 @@ class _Fold:
                 continue
             shared = desired if not declaration.varies else None
             self.contexts[address] = context
+            if followed := kind.follows(desired.attributes):
+                self.bench.following[address] = followed
             change = propose(self.bench, Subject(kind, declaration, address, desired, context, alias))
             self.bench.changes[address] = change
             after = change.after if change.after is not None else change.before

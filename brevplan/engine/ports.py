@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from brevplan.contract.client import Clock
+from brevplan.engine.access import NOBODY
 from brevplan.engine.address import Address
+from brevplan.engine.reach import Reach
 
 
 class Role(StrEnum):
@@ -310,6 +312,7 @@ class World:
 
     clock: Clock
     ids: Ids
+    reach: Reach = NOBODY
 
 
 def state_key(workspace: str, address: Address) -> str:

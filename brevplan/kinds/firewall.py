@@ -90,6 +90,9 @@ class FirewallKind:
         ]
         return Outcome(after, changes)
 
+    def follows(self, desired: Attributes) -> frozenset[str]:
+        return frozenset()
+
     def hourly_price(self, attributes: Attributes) -> Value:
         return 0
 
@@ -111,10 +114,15 @@ def _attributes(desired: Attributes, address: Address) -> dict[str, Value]:
 
 
 def _check_rule(rule: Mapping[str, Value], where: str) -> list[Finding]:
-    if rule.get("peers") is True:
-        return [Finding(where, "Not supported yet", "This version does not keep rules between peers.")]
     low, high = rule.get("from_port"), rule.get("to_port")
-    if low is None:
+    if rule.get("peers") is True:
+        if where.startswith("egress"):
+            return [Finding(where, "Peers are let in", "A rule for peers stands in an ingress block.")]
+        if rule.get("ip_ranges") is not None:
+            return [Finding(where, "Two senders", "A rule is either for peers or for ip_ranges.", "Make it two rules.")]
+        if low is None and high is not None:
+            return [Finding(where, "Missing argument", "to_port needs from_port.", "Leave both out for every port.")]
+    elif low is None:
         return [Finding(where, "Missing argument", "A rule needs from_port.", "For example: from_port = 443")]
     if isinstance(low, int) and isinstance(high, int) and high < low:
         return [

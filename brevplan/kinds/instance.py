@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.client import Capability, Traits
+from brevplan.contract.client import Capability, ModifyFirewall, Traits
+from brevplan.contract.duration import parse_duration
 from brevplan.contract.model import (
     HALTED,
     CloudId,
@@ -22,6 +23,7 @@ from brevplan.contract.model import (
     instance_type_id,
 )
 from brevplan.diagnostics import suggest
+from brevplan.engine.access import Access, Shell
 from brevplan.engine.address import Address
 from brevplan.engine.kind import (
     Ability,
@@ -35,7 +37,7 @@ from brevplan.engine.kind import (
 )
 from brevplan.engine.secrets import unchanged
 from brevplan.kinds.instance_schema import SCHEMA
-from brevplan.kinds.rules import effective, from_contract, to_contract
+from brevplan.kinds.rules import effective, followed, from_contract, has_peers, inexact_rules, to_contract
 from brevplan.lang.convert import to_string
 from brevplan.lang.numbers import round512
 from brevplan.lang.types import NUMBER, STRING
@@ -85,12 +87,12 @@ class InstanceKind:
 
     def check(self, desired: Attributes, address: Address, ability: Ability | None) -> list[Finding]:
         findings: list[Finding] = []
-        if len(_elements(desired.get("authorized_keys"))):
+        if len(_elements(desired.get("authorized_keys"))) and desired.get("ssh") is None:
             findings.append(
                 Finding(
-                    "authorized_keys", "Not supported yet",
-                    "Further keys are written over SSH, which this version does not do.",
-                    "Put them into user_data.",
+                    "authorized_keys", "No way to the machine",
+                    "Further keys are written over SSH, and there is no ssh block.",
+                    "Add: ssh {}",
                 )
             )  # fmt: skip
         for firewall in _elements(desired.get("firewalls")):
@@ -101,6 +103,7 @@ class InstanceKind:
                 )
         if ability is not None:
             findings.extend(_check_ability(desired, ability))
+            findings.extend(_check_firewalls(desired, ability))
         return findings
 
     # reading
@@ -137,19 +140,19 @@ class InstanceKind:
 
     def plan_create(self, desired: Attributes, address: Address, ability: Ability | None) -> Outcome:
         assert ability is not None
-        after = _declared(desired, address)
+        after = _declared(desired, address, ability)
         for name in _IDENTITY:
             after[name] = Unknown(self.schema.attributes[name].type, f"{address}.{name}", not_null=True)
         after["provider_name"] = ability.traits.provider
         if after["firewalls"] is None:
             after["firewalls"] = List((), STRING)
-            after["firewall_rules"] = effective(())
+            after["firewall_rules"] = effective((), ability.traits.firewall)
         for name in ("image_id", "disk_size"):
             if after[name] is None:
                 after[name] = Unknown(STRING, f"{address}.{name}")
         if after["power_state"] is None:
             after["power_state"] = "running"
-        outcome = Outcome(after)
+        outcome = Outcome(after, notes=_firewall_notes(desired, ability))
         self._from_catalogue(outcome, ability, address)
         return outcome
 
@@ -182,9 +185,9 @@ class InstanceKind:
         salt: str = "",
     ) -> Outcome:
         assert ability is not None
-        wanted = _declared(desired, address)
+        wanted = _declared(desired, address, ability, _addresses(current))
         after = dict(current)
-        outcome = Outcome(after)
+        outcome = Outcome(after, notes=_firewall_notes(desired, ability))
         for name, value in wanted.items():
             if name not in current:
                 # the cloud does not report it and nothing is recorded: taken for what is declared
@@ -233,12 +236,20 @@ class InstanceKind:
             return AttributeChange(name, Effect.REPLACE, "" if grows else "a disk cannot shrink")
         if name == "tags" and Capability.TAGS in traits.capabilities:
             return AttributeChange(name, Effect.UPDATE)
-        if name in ("firewalls", "firewall_rules"):
-            if Capability.MODIFY_FIREWALL in traits.capabilities:
-                return AttributeChange(name, Effect.UPDATE)
-            return self._by_policy("firewalls", name, desired, outcome)
+        if name in ("firewalls", "firewall_rules") and Capability.MODIFY_FIREWALL in traits.capabilities:
+            return AttributeChange(name, Effect.UPDATE)
+        if name in ("authorized_keys", "firewalls", "firewall_rules"):
+            return self._over_ssh(name, desired, current, outcome)
         if name in _DEFAULT_POLICY:
             return self._by_policy(name, name, desired, outcome)
+        return AttributeChange(name, Effect.UPDATE)
+
+    def _over_ssh(self, name: str, desired: Attributes, current: Attributes, outcome: Outcome) -> AttributeChange:
+        if desired.get("ssh") is None and name != "authorized_keys":
+            return self._by_policy("firewalls", name, desired, outcome)
+        if current.get("power_state") == "stopped" and desired.get("power_state") != "running":
+            outcome.notes.append(f"{name}: changed on the machine when it is started")
+            return AttributeChange(name, Effect.NOTHING)
         return AttributeChange(name, Effect.UPDATE)
 
     def _findings_of_disk(self, value: Value, current: Attributes, ability: Ability) -> list[Finding]:
@@ -316,6 +327,10 @@ class InstanceKind:
             return attributes
         return {**attributes, "firewalls": [names.get(item, item) for item in listed]}
 
+    def follows(self, desired: Attributes) -> frozenset[str]:
+        firewalls = desired.get("firewalls")
+        return followed(_elements(firewalls)) if firewalls is not None else frozenset()
+
     def hourly_price(self, attributes: Attributes) -> Value:
         status = attributes.get("status")
         if attributes.get("power_state") == "stopped" or status in HALTED:
@@ -347,8 +362,10 @@ class InstanceKind:
             options=_texts(plain.get("options")),
         )
 
-    async def update(self, client: Any, cloud_id: CloudId, name: str, attributes: Attributes) -> None:
-        """Make one changed attribute true at the provider. Repeating it changes nothing."""
+    async def update(
+        self, client: Any, cloud_id: CloudId, name: str, attributes: Attributes, shell: Shell | None
+    ) -> None:
+        """Make one changed attribute true, at the provider or over SSH. Repeating it changes nothing."""
         value = reveal_deep(attributes[name])
         match name:
             case "tags":
@@ -357,16 +374,49 @@ class InstanceKind:
                 await client.rename_instance(cloud_id, str(value))
             case "disk_size":
                 await client.resize_volume(cloud_id, Bytes.parse(str(value)))
-            case "firewall_rules":
+            case "firewall_rules" if isinstance(client, ModifyFirewall):
                 await client.replace_firewall_rules(cloud_id, to_contract(value))
+            case "firewall_rules" if shell is not None:
+                await shell.set_firewall(to_contract(value))
+            case "authorized_keys" if shell is not None:
+                await shell.set_authorized_keys([str(key) for key in _elements(value)])
             case _:
                 return  # recorded only
+
+    def following(self, desired: Attributes, attributes: Attributes, ability: Ability) -> Mapping[str, Value]:
+        members = _elements(desired.get("firewalls"))
+        return {"firewall_rules": effective(members, ability.traits.firewall, ability.peers, _addresses(attributes))}
+
+    def access(self, desired: Attributes) -> Access | None:
+        block = reveal_deep(desired.get("ssh"))
+        if not isinstance(block, Mapping_):
+            return None
+        given = {name: value for name, value in block.items.items() if value is not None}
+        port = given.get("port")
+        return Access(
+            str(given.get("user", "")),
+            port if isinstance(port, int) else 0,
+            str(given.get("private_key_file", "")),
+            parse_duration(str(given.get("timeout", "10m"))),
+            given.get("verify_gpu") is True,
+            given.get("on_unhealthy") == "replace",
+        )
+
+    def is_over_ssh(self, name: str, traits: Traits) -> bool:
+        return name == "authorized_keys" or (
+            name == "firewall_rules" and Capability.MODIFY_FIREWALL not in traits.capabilities
+        )
+
+    def first_over_ssh(self, attributes: Attributes) -> Sequence[str]:
+        return ("authorized_keys",) if len(_elements(attributes.get("authorized_keys"))) else ()
 
     def wants_stopped(self, attributes: Attributes) -> bool:
         return attributes.get("power_state") == "stopped"
 
 
-def _declared(desired: Attributes, address: Address) -> dict[str, Value]:
+def _declared(
+    desired: Attributes, address: Address, ability: Ability, own: frozenset[str] = frozenset()
+) -> dict[str, Value]:
     """Give the arguments as they are compared and stored: defaults filled in, firewalls resolved into rules."""
     wanted = {name: value for name, value in desired.items() if name != "on_change" and name in SCHEMA.attributes}
     for name, empty in _EMPTY.items():
@@ -387,9 +437,62 @@ def _declared(desired: Attributes, address: Address) -> dict[str, Value]:
         wanted["firewall_rules"] = Unknown(because="firewalls")
     else:
         members = _elements(firewalls)
-        wanted["firewall_rules"] = effective(members)
+        wanted["firewall_rules"] = effective(members, ability.traits.firewall, ability.peers, own)
         wanted["firewalls"] = List([_firewall_id(member) for member in members], STRING)
     return wanted
+
+
+def _addresses(attributes: Attributes) -> frozenset[str]:
+    """Give the machine's own addresses, as far as they are known."""
+    found = (reveal(attributes.get(name)) for name in ("public_ip", "private_ip"))
+    return frozenset(item for item in found if isinstance(item, str) and item)
+
+
+def _firewall_notes(desired: Attributes, ability: Ability) -> list[str]:
+    """Say which rules are let pass although the provider cannot enforce them exactly."""
+    return [
+        f"{name}: {where} is not enforced exactly at {ability.traits.provider}: {reason}"
+        for firewall, name in _named_firewalls(desired)
+        if _lets_inexact_pass(firewall)
+        for where, reason in inexact_rules(firewall, ability.traits.firewall)
+    ]
+
+
+def _check_firewalls(desired: Attributes, ability: Ability) -> list[Finding]:
+    findings = [
+        Finding(
+            "firewalls", "Rule cannot be enforced exactly",
+            f"{name}, {where}: at {ability.traits.provider} {reason}.",
+            'Change the rule, or let it pass with on_inexact = "warn" in the firewall.',
+        )
+        for firewall, name in _named_firewalls(desired)
+        if not _lets_inexact_pass(firewall)
+        for where, reason in inexact_rules(firewall, ability.traits.firewall)
+    ]  # fmt: skip
+    is_fixed = Capability.MODIFY_FIREWALL not in ability.traits.capabilities and desired.get("ssh") is None
+    if is_fixed and has_peers(_elements(desired.get("firewalls"))):
+        findings.append(
+            Finding(
+                "firewalls", "Peers cannot be kept current",
+                f"{ability.traits.provider} cannot change the rules of a living machine, and there is no ssh block.",
+                "Add: ssh {}",
+            )
+        )  # fmt: skip
+    return findings
+
+
+def _named_firewalls(desired: Attributes) -> list[tuple[Value, str]]:
+    found: list[tuple[Value, str]] = []
+    for member in _elements(desired.get("firewalls")):
+        value = reveal(member)
+        if isinstance(value, Mapping_) and isinstance(value.items.get("id"), str):
+            found.append((member, str(value.items["id"])))
+    return found
+
+
+def _lets_inexact_pass(firewall: Value) -> bool:
+    value = reveal(firewall)
+    return isinstance(value, Mapping_) and reveal(value.items.get("on_inexact")) == "warn"
 
 
 def _firewall_id(value: Value) -> Value:

@@ -8,13 +8,15 @@ import re
 from typing import Final
 
 from brevplan.contract.bytes import Bytes
+from brevplan.contract.duration import parse_duration
 from brevplan.engine.kind import AttributeSpec, BlockSpec, Schema
 from brevplan.lang.types import ANY, BOOL, NUMBER, STRING, ListType, MapType, Type
-from brevplan.lang.values import Mapping_, Value
+from brevplan.lang.values import Mapping_, Sequence_, Value
 
 _KEY_KINDS: Final = re.compile(
     r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,2})(?: .*)?\Z"
 )
+_USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 
 
@@ -70,6 +72,45 @@ def _computed(name: str, type_: Type = STRING) -> AttributeSpec:
     return AttributeSpec(name, type_, configurable=False, computed=True)
 
 
+def _wrong_duration(value: Value) -> str:
+    try:
+        seconds = parse_duration(str(value))
+    except ValueError as problem:
+        return str(problem)
+    return "" if seconds > 0 else "a length of time above zero is needed"
+
+
+def _wrong_health_policy(value: Value) -> str:
+    return "" if value in ("fail", "replace") else f'"fail" or "replace" is needed, not "{value}"'
+
+
+def _wrong_user(value: Value) -> str:
+    return "" if _USER.match(str(value)) else "the name of a user on the machine is needed, such as ubuntu"
+
+
+def _wrong_port(value: Value) -> str:
+    is_port = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+    return "" if is_port else "a port is a whole number from 1 to 65535"
+
+
+def _wrong_keys(value: Value) -> str:
+    items = value.items if isinstance(value, Sequence_) else ()
+    for position, item in enumerate(items):
+        wrong = _wrong_public_key(item) if isinstance(item, str) else "a text is needed"
+        if wrong:
+            return f"[{position}]: {wrong}"
+    return ""
+
+
+_SSH = {
+    "user": AttributeSpec("user", check=_wrong_user),
+    "private_key_file": AttributeSpec("private_key_file", check=_wrong_text),
+    "port": AttributeSpec("port", NUMBER, check=_wrong_port),
+    "timeout": AttributeSpec("timeout", check=_wrong_duration),
+    "verify_gpu": AttributeSpec("verify_gpu", BOOL),
+    "on_unhealthy": AttributeSpec("on_unhealthy", check=_wrong_health_policy),
+}
+
 _POLICIES = {
     name: AttributeSpec(name, STRING, check=_wrong_policy) for name in ("user_data", "tags", "public_key", "firewalls")
 }
@@ -80,7 +121,7 @@ SCHEMA: Final = Schema(
         AttributeSpec("location", required=True, check=_wrong_text),
         AttributeSpec("sub_location", computed=True),
         AttributeSpec("public_key", required=True, check=_wrong_public_key),
-        AttributeSpec("authorized_keys", ListType(STRING)),
+        AttributeSpec("authorized_keys", ListType(STRING), check=_wrong_keys),
         AttributeSpec("name", computed=True, kept=True, check=_wrong_name),
         AttributeSpec("image_id", computed=True, check=_wrong_text),
         AttributeSpec("disk_size", computed=True, check=_wrong_size),
@@ -112,8 +153,6 @@ SCHEMA: Final = Schema(
             "placement", {}, single=True, stored=False,
             refusal="This version does not place machines by itself: name instance_type and location.",
         ),
-        "ssh": BlockSpec(
-            "ssh", {}, single=True, stored=False, refusal="This version does not reach machines over SSH."
-        ),
+        "ssh": BlockSpec("ssh", _SSH, single=True, stored=False),
     },
 )  # fmt: skip

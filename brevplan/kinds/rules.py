@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from brevplan.contract.client import FirewallReach
 from brevplan.contract.model import FirewallRule, FirewallRules
 from brevplan.lang.types import STRING
 from brevplan.lang.values import List, Mapping_, Object, Sequence_, Unknown, Value, has_unknown, reveal, reveal_deep
@@ -17,6 +18,8 @@ ANYWHERE: Final = "anywhere"
 EVERYTHING: Final = frozenset({"0.0.0.0/0", "::/0"})
 PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 SSH_PORT: Final = 22
+FIRST_PORT: Final = 1
+LAST_PORT: Final = 65535
 
 _LINE: Final = re.compile(r"(tcp\+udp|tcp|udp) (\d+)(?:-(\d+))? (?:from|to) (.+)\Z")
 
@@ -32,9 +35,10 @@ class Rule:
 
     @classmethod
     def declared(cls, block: Mapping[str, Value]) -> Rule:
-        """Read an `ingress` or `egress` block whose values are known and valid."""
-        low = block["from_port"]
-        high = block.get("to_port")
+        """Read an `ingress` or `egress` block whose values are known and valid. Among peers every port is open."""
+        low, high = block.get("from_port"), block.get("to_port")
+        if low is None:
+            low, high = FIRST_PORT, LAST_PORT
         assert isinstance(low, int)
         return cls(
             low,
@@ -61,6 +65,27 @@ class Rule:
         """Write the rule; `direction` is `from` for ingress and `to` for egress."""
         ports = str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
         return f"{self.protocol or 'tcp+udp'} {ports} {direction} {', '.join(self.ranges) or ANYWHERE}"
+
+    def inexact(self, direction: str, reach: FirewallReach) -> str:
+        """Say why a firewall of this reach cannot enforce the rule exactly; an empty text when it can."""
+        if direction == "egress" and not reach.egress:
+            return "outgoing connections cannot be restricted"
+        if not reach.ipv6 and any(_is_ipv6(text) for text in self.ranges if text not in PRIVATE):
+            return "there are no rules for IPv6"
+        if not reach.networks and (not self.ranges or not all(_is_single(text) for text in self.ranges)):
+            return "only single addresses can be let in, such as 203.0.113.7/32"
+        if not reach.ports:
+            return "who is let in reaches every port"
+        return ""
+
+    def enforced(self, reach: FirewallReach) -> Rule | None:
+        """Give what a firewall of this reach makes of the rule; None when that is nothing."""
+        left = self.ranges
+        if not reach.ipv6:
+            left = tuple(text for text in left if not _is_ipv6(text))
+        if not reach.networks:
+            left = tuple(text for text in left if _is_single(text))
+        return replace(self, ranges=left) if left or not self.ranges else None
 
     def contract(self) -> FirewallRule:
         return FirewallRule(from_port=self.low, to_port=self.high, ip_ranges=self.ranges, protocol=self.protocol)
@@ -122,28 +147,111 @@ def wrong_port(value: Value) -> str:
     return ""
 
 
+WHOLE_REACH: Final = FirewallReach()
+
+Peers = Mapping[str, frozenset[str]]
+"""The addresses of the machines that list a firewall, by the firewall's id."""
+
+NO_PEERS: Final[Peers] = {}
+
+
+def effective(
+    firewalls: tuple[Value, ...],
+    reach: FirewallReach = WHOLE_REACH,
+    peers: Callable[[], Peers] = lambda: NO_PEERS,
+    own: frozenset[str] = frozenset(),
+) -> Value:
+    """Give the rules that a machine listing these firewalls has: theirs, and SSH where none of them covers it.
+
+    `own` are the machine's own addresses, which need no rule.
+    """
+    if not has_peers(firewalls):
+        return _effective(firewalls, reach)
+    others = {name: found - own for name, found in peers().items()}
+    return _with_peers(firewalls, reach, others)
+
+
 @lru_cache(maxsize=256)
-def effective(firewalls: tuple[Value, ...]) -> Value:
-    """Give the rules that a machine listing these firewalls has: theirs, and SSH where none of them covers it."""
+def _effective(firewalls: tuple[Value, ...], reach: FirewallReach) -> Value:
+    return _with_peers(firewalls, reach, NO_PEERS)
+
+
+def _with_peers(firewalls: tuple[Value, ...], reach: FirewallReach, peers: Peers) -> Value:
     ingress: set[Rule] = set()
     egress: set[Rule] = set()
     for firewall in firewalls:
         value = reveal(firewall)
         if not isinstance(value, Mapping_) or has_unknown(value):
             return Unknown(because="firewalls")
-        ingress.update(_declared(value, "ingress"))
-        egress.update(_declared(value, "egress"))
+        ingress.update(_declared(value, "ingress", peers))
+        egress.update(_declared(value, "egress", peers))
+    restricts = bool(egress) and reach.egress
     if not any(rule.covers_ssh for rule in ingress):
         ingress.add(SSH)
-    return _object(ingress, egress or None)
+    return _object(_enforced(ingress, reach), _enforced(egress, reach) if restricts else None)
 
 
-def _declared(firewall: Mapping_, name: str) -> Iterable[Rule]:
-    blocks = reveal(firewall.items.get(name))
-    for block in blocks.items if isinstance(blocks, Sequence_) else ():
-        bare = reveal_deep(block)
-        if isinstance(bare, Mapping_):
-            yield Rule.declared(bare.items)
+def _enforced(rules: Iterable[Rule], reach: FirewallReach) -> list[Rule]:
+    kept = (rule.enforced(reach) for rule in rules)
+    return [rule for rule in kept if rule is not None]
+
+
+def has_peers(firewalls: tuple[Value, ...]) -> bool:
+    """Tell whether a rule of these firewalls is about the machines that list them."""
+    return bool(followed(firewalls))
+
+
+@lru_cache(maxsize=256)
+def followed(firewalls: tuple[Value, ...]) -> frozenset[str]:
+    """Give the ids of those firewalls with a rule that is about the machines that list them."""
+    return frozenset(
+        str(found.items["id"])
+        for found in map(reveal, firewalls)
+        if isinstance(found, Mapping_) and any(map(_is_among_peers, _blocks(found, "ingress")))
+    )
+
+
+def inexact_rules(firewall: Value, reach: FirewallReach) -> list[tuple[str, str]]:
+    """Give the rules of a firewall that cannot be enforced exactly, as `ingress[0]`, each with the reason."""
+    if has_unknown(firewall):
+        return []
+    found = []
+    for direction in ("ingress", "egress"):
+        for position, block in enumerate(_blocks(firewall, direction)):
+            rule = Rule.declared(block)
+            # the addresses of peers are single ones, whatever they are
+            reason = "" if _is_among_peers(block) and reach.ports else rule.inexact(direction, reach)
+            if reason:
+                found.append((f"{direction}[{position}]", reason))
+    return found
+
+
+def _declared(firewall: Mapping_, name: str, peers: Peers) -> Iterable[Rule]:
+    for block in _blocks(firewall, name):
+        rule = Rule.declared(block)
+        if not _is_among_peers(block):
+            yield rule
+        elif others := peers.get(str(firewall.items.get("id")), frozenset()):
+            yield replace(rule, ranges=_normal(others))
+
+
+def _is_among_peers(block: Mapping[str, Value]) -> bool:
+    return reveal(block.get("peers")) is True
+
+
+def _blocks(firewall: Value | Mapping_, name: str) -> list[Mapping[str, Value]]:
+    value = firewall if isinstance(firewall, Mapping_) else reveal(firewall)
+    blocks = reveal(value.items.get(name)) if isinstance(value, Mapping_) else None
+    bare = [reveal_deep(block) for block in (blocks.items if isinstance(blocks, Sequence_) else ())]
+    return [block.items for block in bare if isinstance(block, Mapping_)]
+
+
+def _is_ipv6(text: str) -> bool:
+    return ":" in text
+
+
+def _is_single(text: str) -> bool:
+    return text.endswith("/128" if _is_ipv6(text) else "/32")
 
 
 def _object(ingress: Iterable[Rule], egress: Iterable[Rule] | None) -> Object:

@@ -131,7 +131,7 @@ async def _run(
         found.accounts,
         store,
         world,
-        Settings(run_id, plan.plan_id, request.parallelism),
+        Settings(run_id, plan.plan_id, request.parallelism, str(found.project.directory)),
         hooks.tell,
     )
     board = run.folded.scope.board

@@ -25,6 +25,7 @@ from brevplan.engine.config import Config
 from brevplan.lang import ast
 from brevplan.lang.tree_format import FORMAT
 from brevplan.lang.tree_reader import decode
+from brevplan.operations.user_folders import cache_folder
 from brevplan.version import VERSION
 
 SUFFIX: Final = ".tree"
@@ -94,11 +95,7 @@ NO_CACHE: Final = ParseCache(None)
 
 def parse_cache(environment: Mapping[str, str]) -> ParseCache:
     """Give the cache of the user whose environment it is; without a home there is none."""
-    base = environment.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # as its specification wants it
-        home = environment.get("HOME", "")
-        base = f"{home}/.cache" if os.path.isabs(home) else ""
-    return ParseCache(Path(base, "brevplan", "parsed") if base else None)
+    return ParseCache(cache_folder(environment, "parsed"))
 
 
 def prune(folder: Path, *, max_bytes: int = MAX_TOTAL_BYTES, max_entries: int = MAX_ENTRIES) -> None:

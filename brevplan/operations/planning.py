@@ -29,6 +29,7 @@ from brevplan.lang.collector import collector_paused
 from brevplan.lang.gate import Environment
 from brevplan.lang.values import Value
 from brevplan.operations import variables as inputs
+from brevplan.operations.catalogue_cache import NO_CACHE, CatalogueCache, catalogue_cache
 from brevplan.operations.given import Given
 from brevplan.operations.parse_cache import parse_cache
 from brevplan.operations.project import DATA_KINDS, KINDS, Project, load_project
@@ -181,9 +182,11 @@ async def planned(
 
             project = with_generated(project, request.generate_into, scope, facts)
         taken = await taking(project, facts, accounts) if taking is not None else ()
-        folded = await _folded(project, request, files, now, values, facts, accounts, taken)
+        # whoever writes asks for stock and prices as they are now
+        cache = NO_CACHE if writing else catalogue_cache(request.environment)
+        folded = await _folded(project, request, files, now, values, facts, accounts, taken, cache)
         if not request.refresh and await _look_where_it_creates(folded, facts, accounts, memory, request):
-            folded = await _folded(project, request, files, now, values, facts, accounts, taken)
+            folded = await _folded(project, request, files, now, values, facts, accounts, taken, cache)
         diagnostics.extend(folded.diagnostics)
         _check_project(project, facts, folded, accounts, diagnostics)
         if fixed is None:
@@ -332,6 +335,7 @@ async def _folded(
     facts: Facts,
     accounts: Mapping[str, Account],
     taken: tuple[Import, ...],
+    cache: CatalogueCache,
 ) -> Folded:
     given = Inputs(KINDS, DATA_KINDS, values, environment_of(files, now), request.options, taken)
     while True:
@@ -340,7 +344,7 @@ async def _folded(
         if isinstance(found, Folded):
             return found
         try:
-            await read_catalogues(accounts, _fresh(found, facts), facts)
+            await read_catalogues(accounts, _fresh(found, facts), facts, cache)
         except CloudError as problem:
             raise DiagnosticsError([error("Catalogue cannot be read", f"{problem}.")]) from None
 

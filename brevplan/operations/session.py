@@ -8,11 +8,11 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
-from brevplan.contract.client import Capability, Connection
+from brevplan.contract.client import Capability, Connection, Images
 from brevplan.contract.duration import parse_duration
 from brevplan.contract.errors import CloudError
 from brevplan.contract.provider import Argument, ProviderSpec
-from brevplan.diagnostics import Diagnostics, Span
+from brevplan.diagnostics import Diagnostics, DiagnosticsError, Span
 from brevplan.engine.accounts import Account
 from brevplan.engine.calls import Patience
 from brevplan.engine.config import Config, ProviderBlock
@@ -26,8 +26,11 @@ from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
 from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
 from brevplan.lang.values import Value, has_secret, has_unknown, reveal_deep, to_python
+from brevplan.operations.catalogue_cache import NO_CACHE, Catalogue, CatalogueCache
+from brevplan.operations.credentials import stored_credentials
 from brevplan.operations.world import Outside
 from brevplan.providers import registry
+from brevplan.version import VERSION
 
 _TYPES: Mapping[str, Type] = {
     "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING), "duration": STRING,
@@ -86,7 +89,7 @@ async def open_accounts(
     prepared = {}
     for key, block in keys.items():
         spec = world.spec_of(block.name if block is not None else key)
-        settings = read_settings(spec, block, scope, environment, diagnostics)
+        settings = read_settings(key, spec, block, scope, environment, diagnostics)
         if settings is not None:
             prepared[key] = (spec, block, settings)
     opened = await asyncio.gather(
@@ -138,6 +141,7 @@ def _number(value: object, default: float) -> float:
 
 
 def read_settings(
+    key: str,
     spec: ProviderSpec,
     block: ProviderBlock | None,
     scope: ModuleScope,
@@ -147,10 +151,18 @@ def read_settings(
     """Evaluate a provider block; None after reporting what is wrong. Secrets are revealed: never show the result."""
     settings: dict[str, object] = {}
     good = True
+    stored: Mapping[str, str] | None = None
     for name, argument in spec.all_arguments().items():
         prepared = block.arguments.get(name) if block is not None else None
         if prepared is None:
             settings[name] = environment.get(argument.environment, "") if argument.environment else None
+            if not settings[name] and (argument.sensitive or argument.required):
+                try:
+                    stored = stored if stored is not None else stored_credentials(environment, key)
+                except DiagnosticsError as problem:
+                    diagnostics.extend(problem.diagnostics)
+                    return None
+                settings[name] = stored.get(name)
             if not settings[name]:
                 settings[name] = _default(argument)
             continue
@@ -169,7 +181,8 @@ def read_settings(
                 "Missing credential",
                 f'Provider "{spec.name}" needs {name}.',
                 block.span if block is not None else None,
-                hint=f"Set ${argument.environment}, or {name} in the provider block." if argument.environment else "",
+                hint=f"Set ${argument.environment}, {name} in the provider block, or "
+                f'{{"{spec.name}": {{"{name}": "…"}}}} in ~/.config/brevplan/credentials.json (chmod 600).',
             )  # fmt: skip
             good = False
     return settings if good else None
@@ -211,19 +224,35 @@ def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnost
     return plain
 
 
-async def read_catalogues(accounts: Mapping[str, Account], wanted: Iterable[str], facts: Facts) -> None:
+async def read_catalogues(
+    accounts: Mapping[str, Account], wanted: Iterable[str], facts: Facts, cache: CatalogueCache = NO_CACHE
+) -> None:
     """Fetch types, locations and images of accounts into the facts; raise `CloudError`."""
 
     async def read(alias: str) -> None:
-        account = accounts[alias]
-        client = account.client
-        types = await account.patience.retried(client.get_instance_types)
-        facts.types[alias] = {(item.type, item.location): item for item in types}
-        facts.locations[alias] = await account.patience.retried(client.get_locations)
-        if Capability.IMAGES in account.traits.capabilities:
-            facts.images[alias] = await account.patience.retried(client.get_images)  # type: ignore[attr-defined]
+        found = await read_catalogue(accounts[alias], cache)
+        facts.types[alias] = {(item.type, item.location): item for item in found.types}
+        facts.locations[alias] = found.locations
+        if found.images is not None:
+            facts.images[alias] = found.images
 
     await asyncio.gather(*(read(alias) for alias in wanted))
+
+
+async def read_catalogue(account: Account, cache: CatalogueCache) -> Catalogue:
+    """Give what an account sells, from the cache where that is young enough; raise `CloudError`."""
+    kept = cache.get(account)
+    if kept is not None:
+        return kept
+    client, patience = account.client, account.patience
+    types = await patience.retried(client.get_instance_types)
+    locations = await patience.retried(client.get_locations)
+    images = None
+    if isinstance(client, Images) and Capability.IMAGES in account.traits.capabilities:
+        images = await patience.retried(client.get_images)
+    found = Catalogue(VERSION, account.clock.now().timestamp(), types, locations, images)
+    cache.put(account, found)
+    return found
 
 
 async def close_accounts(accounts: Mapping[str, Account]) -> None:

@@ -9,10 +9,11 @@ from typing import Final
 from brevplan.contract.provider import ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
+    "lambda": "brevplan.providers.lambda_cloud",
     "local": "brevplan.providers.local",
 }
 
-PLANNED: Final = ("aws", "fluidstack", "lambda", "launchpad", "nebius", "shadeform")
+PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius", "shadeform")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 

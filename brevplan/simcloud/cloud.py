@@ -7,6 +7,7 @@ server) first asks `enter` what befalls the call, then passes the fault's fate o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
@@ -46,6 +47,11 @@ class SimCloud:
 
     def close(self) -> None:
         self.store.close()
+
+    def now(self) -> datetime:
+        """Give the cloud's own time."""
+        with self.store.read():
+            return datetime.fromtimestamp(self._now(), UTC)
 
     # Before each call
 
@@ -187,6 +193,13 @@ class SimCloud:
             self.store.fence(ref_id)
             machine = self.store.by_ref_id(ref_id)
             if machine is not None and machine.gone_at is None and machine.born_at > now:
+                self.store.bury(machine, now)
+
+    def call_off(self, ref_id: str) -> None:
+        """Let nothing come of launches under a ref_id that are under way; later ones are not kept from coming."""
+        with self.store.write():
+            now = self._pass_time()
+            for machine in self.store.unborn(ref_id, now):
                 self.store.bury(machine, now)
 
     # Changing

@@ -55,7 +55,16 @@ def _fences_and_numbers(db: Database) -> None:
     db.execute("CREATE TABLE numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID")
 
 
-MIGRATIONS: Final[Sequence[Callable[[Database], None]]] = (_machines_and_gone, _taken_places, _fences_and_numbers)
+def _side_objects(db: Database) -> None:
+    db.execute("CREATE TABLE objects (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+
+
+MIGRATIONS: Final[Sequence[Callable[[Database], None]]] = (
+    _machines_and_gone,
+    _taken_places,
+    _fences_and_numbers,
+    _side_objects,
+)
 """In order, never edited once released. How many have been done is the file's `user_version`."""
 
 

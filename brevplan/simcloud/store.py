@@ -7,7 +7,7 @@ still finds everything.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -130,6 +130,11 @@ class Store:
         sql = "SELECT places FROM taken WHERE location = ? AND instance_type = ?"
         return int(self._value(sql, location, instance_type) or 0)
 
+    def unborn(self, ref_id: str, now: float) -> list[Machine]:
+        """Give what was asked for under a ref_id and is not there yet."""
+        rows = self._file.rows(f"SELECT {_COLUMNS} FROM machines WHERE ref_id = ? AND born_at > ?", ref_id, now)
+        return [_machine(row) for row in rows]
+
     def fence(self, ref_id: str) -> None:
         self._file.rows("INSERT OR IGNORE INTO fences (ref_id) VALUES (?)", ref_id)
 
@@ -147,6 +152,20 @@ class Store:
 
     def set_number(self, name: str, value: float) -> None:
         self._file.rows("INSERT OR REPLACE INTO numbers (name, value) VALUES (?, ?)", name, value)
+
+    def put_object(self, kind: str, id_: str, body: Mapping[str, Any]) -> None:
+        """Keep something that stands beside machines: a key, a ruleset."""
+        self._file.rows(
+            "INSERT OR REPLACE INTO objects (kind, id, body) VALUES (?, ?, ?)", kind, id_, _encode(body).decode()
+        )
+
+    def objects(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Give all of a kind by id, in the order of their ids."""
+        rows = self._file.rows("SELECT id, body FROM objects WHERE kind = ? ORDER BY id", kind)
+        return {id_: msgspec.json.decode(body) for id_, body in rows}
+
+    def drop_object(self, kind: str, id_: str) -> None:
+        self._file.rows("DELETE FROM objects WHERE kind = ? AND id = ?", kind, id_)
 
     # Audit: for tests and for looking behind the cloud's back; each is a transaction of its own
 

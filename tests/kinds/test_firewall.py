@@ -27,7 +27,11 @@ def desired(*ingress: Object, egress: Value = EMPTY_TUPLE, on_inexact: Value = N
         (desired(rule(from_port=80, to_port=Unknown())), []),
         (desired(rule()), [("ingress[0]", "Missing argument")]),
         (desired(rule(from_port=90, to_port=80)), [("ingress[0]", "Invalid port range")]),
-        (desired(rule(peers=True)), [("ingress[0]", "Not supported yet")]),
+        (desired(rule(peers=True)), []),
+        (desired(rule(peers=True, from_port=29500, to_port=29600)), []),
+        (desired(rule(peers=True, ip_ranges=Tuple(["10.0.0.0/8"]))), [("ingress[0]", "Two senders")]),
+        (desired(rule(peers=True, to_port=80)), [("ingress[0]", "Missing argument")]),
+        (desired(egress=Tuple([rule(peers=True)])), [("egress[0]", "Peers are let in")]),
         (desired(rule(from_port=1), rule()), [("ingress[1]", "Missing argument")]),
         (
             desired(rule(), egress=Tuple([rule()])),

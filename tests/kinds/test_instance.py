@@ -317,7 +317,7 @@ def test_the_request_holds_what_was_planned_and_reveals_secrets() -> None:
 @pytest.mark.parametrize(
     ("wanted", "summary"),
     [
-        ({"authorized_keys": List([KEY])}, "Not supported yet"),
+        ({"authorized_keys": List([KEY])}, "No way to the machine"),
         ({"firewalls": Tuple(["firewall.web"])}, "Unsuitable value"),
         ({"firewalls": Tuple([Object({"id": "x"})])}, "Unsuitable value"),
         ({"options": Object({"subnet": "x"})}, "Unknown option"),

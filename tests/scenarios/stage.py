@@ -262,7 +262,8 @@ class Stage:
 
 
 _RANDOM = (
-    (re.compile(r"(bp-[a-z0-9-]+?)-[a-z2-7]{12}-[a-z2-7]{6}\b"), r"\1-<mark>"),
+    (re.compile(r"\bbp-verify-[a-z2-7]{6}\b"), "bp-verify-<random>"),
+    (re.compile(r"(bp-[a-z0-9<>-]+?)-[a-z2-7]{12}-[a-z2-7]{6}\b"), r"\1-<mark>"),
     (re.compile(r"\b(run|plan|lock)-[0-9a-f]{12}\b"), r"\1-<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<uuid>"),

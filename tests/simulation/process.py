@@ -173,7 +173,10 @@ class Process:
             PROCESS.reset(token)
 
     async def _work(self) -> None:
-        outside = Outside(self.site.clock, self.site.ids, self.site.spec_of, self.site.jitter, self.open_store)
+        outside = Outside(
+            self.site.clock, self.site.ids, spec_of=self.site.spec_of, jitter=self.site.jitter,
+            open_store=self.open_store,
+        )  # fmt: skip
         hooks = Hooks(self._approve, lambda event: None, self.said.append, self._running)
         try:
             if self.forces_lock:

@@ -9,8 +9,9 @@ import pytest
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.model import Gpu
+from brevplan.engine.health import judge, model_of
 from brevplan.engine.reach import FoundGpu
-from brevplan.ssh.gpu import judge, model_of, parse_gpus
+from brevplan.ssh.gpu import parse_gpus
 from brevplan.ssh.reach import SshReach
 from tests.ssh.build import H100, Clock, machine
 

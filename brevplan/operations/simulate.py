@@ -1,0 +1,55 @@
+"""`brevplan simulate`: the simulated clouds over HTTP, for trying a configuration, and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from brevplan.diagnostics import failure, suggest
+from brevplan.operations.world import Outside
+from brevplan.simcloud.practice import FACES, Practice, Wishes
+
+__all__ = ["Wishes", "check_providers", "simulate"]
+
+
+def check_providers(names: Sequence[str]) -> list[str]:
+    """Give the providers to serve, all of them where none is named; raise `DiagnosticsError`."""
+    for name in names:
+        if name not in FACES:
+            hint = suggest(name, sorted(FACES)) or f"There are: {', '.join(sorted(FACES))}."
+            raise failure("Unknown provider", f'"{name}" has no simulated cloud.', hint=hint)
+    return sorted(set(names)) or sorted(FACES)
+
+
+async def simulate(
+    names: Sequence[str],
+    wishes: Wishes,
+    world: Outside,
+    ready: Callable[[dict[str, str], int | None], None],
+    stopper: Callable[[Callable[[], None]], None],
+) -> None:
+    """Serve until `stopper`'s callback is called; raise `DiagnosticsError` where that cannot be.
+
+    `ready` is given the endpoints by provider and the port of SSH, once they answer.
+    """
+    try:
+        practice = Practice(names, wishes, world.clock)
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.call_soon_threadsafe(over.set)
+
+        stopper(end)
+        endpoints = await practice.start()
+    except ImportError as problem:
+        raise failure(
+            "Extra is missing", f"The simulated clouds need {problem.name}.", hint="pip install 'brevplan[simulate]'"
+        ) from None
+    except OSError as problem:
+        raise failure("Simulated clouds cannot be served", f"{problem}.", hint="-port=0 takes a free port.") from None
+    try:
+        ready(endpoints, practice.ssh_port)
+        await over.wait()
+    finally:
+        await practice.stop()

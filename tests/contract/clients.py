@@ -1,0 +1,44 @@
+"""One client for each provider of the registry, connected to its simulated face, for the conformance suite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
+from brevplan.providers.local import LocalClient
+from tests.providers.test_local import HandClock
+
+
+@dataclass
+class Connected:
+    """A client, the clock it lives by (a virtual one where the face allows it), and what is known of its catalogue."""
+
+    client: CloudClient
+    clock: Clock
+    stable_ids: tuple[str, ...]
+
+
+class OpenPacer:
+    async def admit(self, urgency: Urgency) -> None: ...
+
+
+def connection(folder: Path, clock: Clock, **settings: Any) -> Connection:
+    return Connection(settings=settings, environment={}, directory=str(folder), pacer=OpenPacer(), clock=clock)
+
+
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[Connected]:
+    clock = HandClock()
+    client = LocalClient(connection(folder, clock, boot_time="30s", list_lag="5s"))
+    yield Connected(client, clock, ("us-west-1-noSub-gpu_8x_h100_sxm5", "us-east-1-noSub-gpu_8x_b200_sxm6"))
+    await client.aclose()
+
+
+CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
+    "local": local,
+}
+"""By the provider's name in the registry. A new cloud adds its line here."""
