@@ -20,10 +20,10 @@ import asyncssh
 import pytest
 
 from brevplan.contract.model import Gpu
+from brevplan.engine.health import judge
 from brevplan.engine.reach import CommandFailed, Door, HostKeyChanged
 from brevplan.simcloud.ssh import MachineShells
 from brevplan.ssh.connection import run_command, run_script
-from brevplan.ssh.gpu import judge
 from brevplan.ssh.reach import SshReach
 from tests.ssh.build import H100, Clock, free_port, key_file, new_key, public_line, rule, rules
 
