@@ -80,6 +80,9 @@ def _lines(rules: Openings) -> Iterator[str]:
         yield from _accept(CHAIN, opening, "-s", "-m conntrack --ctdir ORIGINAL --ctorigdstport")
     yield f"both -A {CHAIN} -j DROP"
     yield f"both -A {CHAIN} -j RETURN"
+    if rules.egress is None:
+        for tool in ("iptables", "ip6tables"):
+            yield f"{tool} -w 30 -F {OUT_CHAIN} 2>/dev/null && {tool} -w 30 -X {OUT_CHAIN}"
 
 
 def _accept(chain: str, opening: Opening, side: str, port: str) -> Iterator[str]:

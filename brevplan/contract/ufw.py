@@ -160,6 +160,8 @@ keep="$kept/firewall-change"
 
 _TAKE_TURN: Final = """\
 command -v ufw >/dev/null 2>&1 || { echo "brevplan: ufw is not installed on this machine" >&2; exit 1; }
+# At its first start the machine may still be busy with its own script, which sets the same firewall.
+if command -v cloud-init >/dev/null 2>&1; then timeout 300 cloud-init status --wait >/dev/null 2>&1 || true; fi
 mkdir -p "$kept" && chmod 700 "$kept" || exit 1
 tries=0
 until mkdir "$keep" 2>/dev/null; do
@@ -220,7 +222,6 @@ while [ "$waited" -lt @PATIENCE@ ]; do
     fi
 done
 mv "$armed" "$keep/rolling" 2>/dev/null || exit 0
-kill "$applier" 2>/dev/null
 sh "$keep/restore.sh"
 rm -rf "$keep"
 """
@@ -249,7 +250,7 @@ armed="$keep/armed-@MARK@-$$"
 : > "$armed"
 setsid nohup sh "$keep/watch.sh" $$ </dev/null >/dev/null 2>&1 &
 echo $! > "$keep/watcher"
-if ! sh "$keep/apply.sh" </dev/null >/dev/null; then
+if ! timeout 500 sh "$keep/apply.sh" </dev/null >/dev/null; then
     echo "brevplan: the former rules are put back" >&2
     mv "$armed" "$keep/rolling" 2>/dev/null || exit 1
     sh "$keep/restore.sh" </dev/null >/dev/null

@@ -68,7 +68,8 @@ read_rule() {
         *:*) [ -n "$proto" ] || { echo "ERROR: Must specify 'tcp' or 'udp' with multiple ports" >&2; exit 1; } ;;
         "") echo "ERROR: Invalid syntax" >&2; exit 1 ;;
     esac
-    from=${from%/32}; to=${to%/32}
+    case "$from" in *:*) ;; *) from=${from%/32} ;; esac
+    case "$to" in *:*) ;; *) to=${to%/32} ;; esac
     if [ "$from" = any ] && [ "$to" = any ]; then
         rule="$action $direction$port${proto:+/$proto}"
     elif [ -n "$direction" ]; then
@@ -151,6 +152,10 @@ case "$verb" in
     -F)
         known || missing
         grep -v "^-A $chain " "$table" > "$table.new" || true
+        mv "$table.new" "$table" ;;
+    -X)
+        known || missing
+        grep -vxF -e "-N $chain" "$table" > "$table.new" || true
         mv "$table.new" "$table" ;;
     -A)
         known || missing

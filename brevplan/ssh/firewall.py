@@ -15,8 +15,8 @@ from brevplan.contract.ufw import ROLLED_BACK, change_script, confirm_script
 from brevplan.engine.reach import CommandFailed, Door, HostKeyChanged, ReachError
 from brevplan.ssh.connection import ATTEMPT_S, run_script
 
-APPLY_S: Final = 540.0
-"""How long setting the rules may take; the machine itself gives up after 600."""
+APPLY_S: Final = 960.0
+"""How long a change may take: the machine gives its own start 300 s, another change 120, and setting the rules 500."""
 
 
 async def change_firewall(door: Door, rules: FirewallRules, *, clock: Clock, patience_s: int) -> None:

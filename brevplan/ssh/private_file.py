@@ -9,7 +9,8 @@ from pathlib import Path
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put a file in place in one step; folders that are missing are made for the owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in reversed(path.parents):
+        folder.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents=True` would leave the upper ones to the umask
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -86,7 +86,8 @@ def test_an_unknown_memory_is_not_judged() -> None:
 
 
 def test_only_whole_lines_count_as_gpus() -> None:
-    output = "Unable to determine the device handle for GPU0: 0000:3B:00.0: Unknown Error\nNVIDIA L4, 23034\nNVIDIA L4, [N/A]\n"
+    output = "Unable to determine the device handle for GPU0: 0000:3B:00.0: Unknown Error\n"
+    output += "NVIDIA L4, 23034\nNVIDIA L4, [N/A]\n"
     assert parse_gpus(output) == [FoundGpu("NVIDIA L4", 23034)]
 
 

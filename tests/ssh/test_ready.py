@@ -82,7 +82,7 @@ def test_a_key_refused_to_the_end_says_so(tmp_path: Path) -> None:
     async def run() -> None:
         async with machine(tmp_path) as there:
             stranger = replace(there.door, private_key_file=str(key_file(tmp_path, "stranger")))
-            with pytest.raises(AuthRefused, match="no SSH within 10 s.*does not accept the key of .*stranger"):
+            with pytest.raises(AuthRefused, match=r"no SSH within 10 s.*does not accept the key of .*stranger"):
                 await QUICK.ready(stranger, timeout=10, progress=quiet)
 
     asyncio.run(run())
@@ -90,7 +90,7 @@ def test_a_key_refused_to_the_end_says_so(tmp_path: Path) -> None:
 
 def test_nobody_there_ends_at_the_timeout(tmp_path: Path) -> None:
     door = Door("127.0.0.1", free_port(), "ubuntu", str(key_file(tmp_path)))
-    with pytest.raises(Unreachable, match="no SSH within 10 s.*connection refused"):
+    with pytest.raises(Unreachable, match=r"no SSH within 10 s.*connection refused"):
         asyncio.run(QUICK.ready(door, timeout=10, progress=quiet))
 
 
