@@ -120,7 +120,7 @@ class LambdaClient:
         self.traits = tuned(TRAITS, connection.settings)
         self._clock = connection.clock
         key = _api_key(connection)
-        # the form in which brevdev's own tools write it, so that both mean one account
+        # in the form of Brev's SDK, so that both call one account the same
         self._tenant = f"lambdalabs-{sha256(key.encode()).hexdigest()}"
         self._api = HttpApi(
             connection, TRAITS, base_url=BASE_URL, headers={"Authorization": f"Bearer {key}"}, secrets=[key],
@@ -143,17 +143,17 @@ class LambdaClient:
     ) -> list[Instance]:
         """Give the machines; where one has rules of its own, one more request reads those of all."""
         found = await self._get("instances", Data[list[wire.Machine]], "list_instances", urgency)
-        machines = await self._with_rules(found, "list_instances", urgency)
+        machines = await self._with_rules(found, urgency)
         return [machine for machine in machines if matches(machine, wanted)]
 
     async def get_instance(self, cloud_id: CloudId) -> Instance:
         found = await self._get(f"instances/{segment(cloud_id)}", Data[wire.Machine], "get_instance")
-        return (await self._with_rules([found], "get_instance", Urgency.POLL))[0]
+        return (await self._with_rules([found], Urgency.POLL))[0]
 
-    async def _with_rules(self, found: Sequence[wire.Machine], operation: str, urgency: Urgency) -> list[Instance]:
+    async def _with_rules(self, found: Sequence[wire.Machine], urgency: Urgency) -> list[Instance]:
         rulesets: dict[str, wire.Ruleset] = {}
         if any(machine.firewall_rulesets for machine in found):
-            rulesets = {one.id: one for one in await self._rulesets(operation, urgency)}
+            rulesets = {one.id: one for one in await self._rulesets(urgency)}
         return [wire.read_machine(machine, rulesets) for machine in found]
 
     async def get_instance_types(self, wanted: InstanceTypeFilter = EVERY_TYPE) -> list[InstanceType]:
@@ -170,11 +170,11 @@ class LambdaClient:
     async def _catalogue(self, operation: str) -> dict[str, msgspec.Raw]:
         return await self._get("instance-types", Data[dict[str, msgspec.Raw]], operation)
 
-    async def _keys(self, operation: str) -> list[wire.SshKey]:
-        return await self._get("ssh-keys", Data[list[wire.SshKey]], operation, Urgency.SETTLE)
+    async def _keys(self) -> list[wire.SshKey]:
+        return await self._get("ssh-keys", Data[list[wire.SshKey]], "list_ssh_keys", Urgency.SETTLE)
 
-    async def _rulesets(self, operation: str, urgency: Urgency = Urgency.SETTLE) -> list[wire.Ruleset]:
-        return await self._get("firewall-rulesets", Data[list[wire.Ruleset]], operation, urgency)
+    async def _rulesets(self, urgency: Urgency = Urgency.SETTLE) -> list[wire.Ruleset]:
+        return await self._get("firewall-rulesets", Data[list[wire.Ruleset]], "list_rulesets", urgency)
 
     # Coming and going
 
@@ -228,7 +228,7 @@ class LambdaClient:
 
     async def _register(self, ref_id: str, public_key: str) -> None:
         """Make sure that the key stands there under the ref_id: the launch names it, by name."""
-        for key in await self._keys("list_ssh_keys"):
+        for key in await self._keys():
             if key.name == ref_id:
                 if _same_key(key.public_key, public_key):
                     return
@@ -279,22 +279,19 @@ class LambdaClient:
         # the ref_id of a machine that others made may be the name of a key that they still need
         if not ref_id.startswith(_OURS):
             return
-        for ruleset in await self._rulesets("list_rulesets"):
+        for ruleset in await self._rulesets():
             if ruleset.name == ref_id:
                 await self._delete("firewall-rulesets", ruleset.id, "delete_ruleset")
         await self._delete_keys(ref_id)
 
     async def side_objects(self) -> list[SideObject]:
-        keys = [SideObject(kind="ssh-key", id=one.id, ref_id=one.name) for one in await self._keys("side_objects")]
-        rulesets = [
-            SideObject(kind="firewall-ruleset", id=one.id, ref_id=one.name)
-            for one in await self._rulesets("side_objects")
-        ]
+        keys = [SideObject(kind="ssh-key", id=one.id, ref_id=one.name) for one in await self._keys()]
+        rulesets = [SideObject(kind="firewall-ruleset", id=one.id, ref_id=one.name) for one in await self._rulesets()]
         ours = [one for one in (*keys, *rulesets) if one.ref_id.startswith(_OURS)]
         return sorted(ours, key=lambda one: (one.ref_id, one.kind, one.id))
 
     async def _delete_keys(self, ref_id: str) -> None:
-        for key in await self._keys("list_ssh_keys"):
+        for key in await self._keys():
             if key.name == ref_id:
                 await self._delete("ssh-keys", key.id, _DELETE_KEY)
 
@@ -313,9 +310,9 @@ class LambdaClient:
         operation = "replace_firewall_rules"
         with _never_sent(operation):
             written = wire.write_rules(rules)
-        found = await self._get(f"instances/{segment(cloud_id)}", Data[wire.Machine], operation)
+        found = await self._get(f"instances/{segment(cloud_id)}", Data[wire.Machine], "get_instance")
         ids = [one.id for one in found.firewall_rulesets or ()]
-        attached = [one for one in await self._rulesets(operation) if one.id in ids] if ids else []
+        attached = [one for one in await self._rulesets() if one.id in ids] if ids else []
         if not attached:
             raise _rejected(
                 f"{cloud_id} was launched without a firewall ruleset, and Lambda attaches one at launch only: "
@@ -452,6 +449,8 @@ def _never_sent(operation: str) -> Iterator[None]:
 
 # Errors
 
+_MISSING: Final = "global/object-does-not-exist"
+
 _KINDS: Final[dict[str, type[CloudError]]] = {
     "global/account-inactive": AuthFailed,
     "global/duplicate": Rejected,
@@ -459,7 +458,7 @@ _KINDS: Final[dict[str, type[CloudError]]] = {
     "global/invalid-address": AuthFailed,
     "global/invalid-api-key": AuthFailed,
     "global/invalid-parameters": Rejected,
-    "global/object-does-not-exist": NotFound,
+    _MISSING: NotFound,
     "global/quota-exceeded": OutOfQuota,
     "filesystems/filesystem-in-use": NotReady,
     "firewall-rulesets/firewall-ruleset-in-use": NotReady,
@@ -474,7 +473,7 @@ _REFUSALS: Final = frozenset(
         "global/invalid-address",
         "global/invalid-api-key",
         "global/invalid-parameters",
-        "global/object-does-not-exist",
+        _MISSING,
         "global/quota-exceeded",
         "instance-operations/launch/file-system-in-wrong-region",
         "instance-operations/launch/insufficient-capacity",
@@ -482,7 +481,9 @@ _REFUSALS: Final = frozenset(
 )
 """The codes documented for a launch: they prove that nothing was made."""
 
-_OF_MACHINES: Final = frozenset({"get_instance", "terminate_instance", "reboot_instance", "replace_firewall_rules"})
+_OF_MACHINES: Final = frozenset({"get_instance", "terminate_instance", "reboot_instance"})
+_OF_OTHERS: Final = frozenset({_DELETE_KEY, "delete_ruleset", "replace_firewall_rules"})
+"""The calls that are about one thing which may not exist."""
 
 _BANNED: Final = "banned you temporarily"
 """What the proxy before the API says, in HTML, to those who ask too often."""
@@ -509,6 +510,8 @@ def _kind(answer: Answer, code: str, message: str) -> type[CloudError] | None:
         return RateLimited
     if answer.status >= 500 or _BANNED in answer.text:
         return Unavailable
+    if answer.status == 404 and code != _MISSING:
+        return Unavailable  # a proxy's, or a wrong endpoint's: it says of no machine that it is gone
     if code.startswith("provider/"):
         return OutOfQuota if "quota" in code else Unavailable
     kind = _KINDS.get(code)
@@ -523,8 +526,10 @@ def _missing(operation: str, message: str) -> type[CloudError]:
     """Tell what it is that does not exist."""
     if operation in _OF_MACHINES:
         return InstanceNotFound
-    if operation != _LAUNCH:
+    if operation in _OF_OTHERS:
         return NotFound
+    if operation != _LAUNCH:
+        return Unavailable  # what is asked for always is there
     # The code is the same for a type, a key, an image and a file system; only the text tells which is missing.
     return ImageNotFound if "image" in message.lower() else Rejected
 
@@ -551,7 +556,15 @@ def _message(answer: Answer) -> str:
     if answer.operation == _LAUNCH and _ABOUT_TAGS.search(message):
         parts.append("brevplan marks its machines with tags: an account that has none cannot be used with it")
     text = ". ".join(part.rstrip(". ") for part in parts if part.strip())
-    return f"Lambda keeps us away for a while: {answer.excerpt}" if not text and _BANNED in answer.text else text
+    if text:
+        return text
+    if _BANNED in answer.text:
+        return f"Lambda keeps us away for a while: {answer.excerpt}"
+    if answer.status == 404:
+        return (
+            f"this is not Lambda's API: check endpoint, which ends in /api/v1 ({answer.excerpt or 'an empty answer'})"
+        )
+    return ""
 
 
 def _field_errors(answer: Answer) -> list[str]:

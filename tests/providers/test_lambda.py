@@ -816,6 +816,24 @@ def test_a_terminate_that_fails_is_no_success() -> None:
         expect(kind, canned.client.terminate_instance(CloudId("i1")))
 
 
+def test_a_404_that_is_not_the_apis_says_of_nothing_that_it_is_gone() -> None:
+    nowhere = (404, "<html>Not found</html>")
+    keys = {"data": [{"id": "k1", "name": REF, "public_key": KEY}]}
+    client = Canned(
+        {"GET /instances/i1": nowhere, TERMINATE: nowhere, "GET /ssh-keys": (200, keys), "DELETE /ssh-keys/k1": nowhere}
+    ).client
+    one = CloudId("i1")
+    for call in (client.get_instance(one), client.terminate_instance(one), client.fence(RefId(REF))):
+        assert "check endpoint" in expect(Unavailable, call).message
+
+
+@pytest.mark.parametrize("code", ["global/object-does-not-exist", "global/unknown"])
+def test_rules_that_cannot_be_read_do_not_make_a_machine_gone(code: str) -> None:
+    with_rules = {"data": machine(firewall_rulesets=[{"id": "r1"}])}
+    missing = {"GET /instances/i1": (200, with_rules), "GET /firewall-rulesets": (404, failure(code))}
+    expect(Unavailable, Canned(missing).client.get_instance(CloudId("i1")))
+
+
 def test_rebooting(booting: LambdaBench) -> None:
     made = booting.create()
     expect(NotReady, booting.client.reboot_instance(made.cloud_id))

@@ -168,6 +168,34 @@ def test_an_edited_rule_is_changed_in_place(lab: LambdaLab) -> None:
     assert lab.faults.count("patch_ruleset") == 1
 
 
+def test_a_rule_added_by_hand_is_a_difference_and_is_taken_away(lab: LambdaLab) -> None:
+    lab.write(1, FIREWALLED, FIREWALL % '"private"')
+    applied(lab)
+    store = Store(lab.path)
+    with store.write():
+        ((id_, ruleset),) = store.objects("lambda-ruleset").items()
+        by_hand = {"protocol": "tcp", "port_range": [9, 9], "source_network": "0.0.0.0/0", "description": "mine"}
+        store.put_object("lambda-ruleset", id_, {**ruleset, "rules": [*ruleset["rules"], by_hand]})
+    assert actions(lab.plan()) == {ADDRESS: "update"}
+    applied(lab)
+    with store.read():
+        assert store.objects("lambda-ruleset")[id_]["rules"] == ruleset["rules"]
+    store.close()
+
+
+def test_a_machine_ended_by_hand_is_made_again_and_what_stood_beside_it_goes(lab: LambdaLab) -> None:
+    applied(lab)
+    (first,) = lab.machines()
+    store = Store(lab.path)
+    store.delete_machine(first.body.cloud_id)
+    store.close()
+    lab.clock.elapsed += 600.0
+    assert actions(lab.plan()) == {ADDRESS: "create"}
+    applied(lab)
+    (second,) = lab.machines()
+    assert {name for _, name in lab.beside()} == {second.ref_id} != {first.ref_id}
+
+
 def test_another_type_makes_another_machine_and_leaves_nothing_of_the_first(lab: LambdaLab) -> None:
     applied(lab)
     first = {name for _, name in lab.beside()}
