@@ -362,14 +362,16 @@ class ShadeformClient:
             return
 
     async def fence(self, ref_id: RefId) -> bool:
-        """Give False: nothing is known that keeps a launch under way from landing."""
+        """Delete the key of an attempt that is given up, and give False: a launch under way may land all the same.
+
+        A key that is in use says that a machine has it, whatever the lists show: `NotReady`, and nothing is given up.
+        """
+        await self._release(ref_id, "fence")
         return False
 
     async def release(self, ref_id: RefId) -> None:
         """Delete the key named after an attempt."""
-        for key in await self._keys("release", Urgency.SETTLE):
-            if key.name == ref_id:
-                await self._delete_key(key)
+        await self._release(ref_id, "release")
 
     async def side_objects(self) -> list[SideObject]:
         keys = await self._keys("side_objects", Urgency.POLL)
@@ -380,7 +382,7 @@ class ShadeformClient:
 
     async def reboot_instance(self, cloud_id: CloudId) -> None:
         """Restart. The machine is reported as running all along."""
-        await self._ask(cloud_id, "restart", "reboot_instance", Urgency.CREATE)
+        await self._ask(cloud_id, "restart", "reboot_instance", Urgency.POLL)
 
     # An update replaces the list of tags, and a list without the marks would orphan the machine. So each of the three
     # reads what is there first: the one place where a change needs a read.
@@ -421,7 +423,7 @@ class ShadeformClient:
 
     async def _update(self, cloud_id: CloudId, operation: str, change: _Update) -> None:
         path = f"instances/{segment(cloud_id)}/update"
-        await self._api.call("POST", path, type(None), operation=operation, urgency=Urgency.CREATE, body=change)
+        await self._api.call("POST", path, type(None), operation=operation, body=change)
 
     async def _offers(self, operation: str, region: str = "") -> list[_Offer]:
         query = {"region": region} if region else None
@@ -441,14 +443,15 @@ class ShadeformClient:
             return UNSET
         try:
             added = await self._api.call(
-                "POST", "sshkeys/add", _Made, operation="add_ssh_key", urgency=Urgency.CREATE,
+                # not as a launch: one is counted where the machine is asked for
+                "POST", "sshkeys/add", _Made, operation="add_ssh_key", urgency=Urgency.SETTLE,
                 body=_AddKey(attrs.ref_id, text),
             )  # fmt: skip
         except Rejected as problem:
             # `{"error": "name must be unique"}`, under whichever status: it is there already
             if "unique" not in problem.message.lower() and "already" not in problem.message.lower():
                 raise
-            return self._same_key(await self._keys("add_ssh_key", Urgency.CREATE), attrs.ref_id, text, problem)
+            return self._same_key(await self._keys("add_ssh_key", Urgency.SETTLE), attrs.ref_id, text, problem)
         return added.made_id
 
     def _same_key(self, keys: Sequence[_Key], name: str, text: str, problem: CloudError) -> str:
@@ -457,10 +460,15 @@ class ShadeformClient:
             return key.key_id
         raise problem
 
-    async def _delete_key(self, key: _Key) -> None:
+    async def _release(self, ref_id: RefId, operation: str) -> None:
+        for key in await self._keys(operation, Urgency.SETTLE):
+            if key.name == ref_id:
+                await self._delete_key(key, operation)
+
+    async def _delete_key(self, key: _Key, operation: str) -> None:
         path = f"sshkeys/{segment(key.key_id)}/delete"
         try:
-            await self._api.call("POST", path, type(None), operation="release", urgency=Urgency.SETTLE)
+            await self._api.call("POST", path, type(None), operation=operation, urgency=Urgency.SETTLE)
         except NotFound:
             return
         except Rejected as problem:
@@ -468,11 +476,11 @@ class ShadeformClient:
             if key.is_default:
                 raise Rejected(
                     f"the SSH key {key.name} is the default of the account: make another one the default",
-                    provider=NAME, operation="release", http_status=problem.http_status, code=problem.code,
+                    provider=NAME, operation=operation, http_status=problem.http_status, code=problem.code,
                 ) from None  # fmt: skip
             raise NotReady(
                 f"the SSH key {key.name} is still in use: {problem.message}",
-                provider=NAME, operation="release", http_status=problem.http_status, code=problem.code,
+                provider=NAME, operation=operation, http_status=problem.http_status, code=problem.code,
             ) from None  # fmt: skip
 
 
@@ -492,7 +500,7 @@ def explained(answer: Answer) -> CloudError:
     if status == 409 and code == "OUT_OF_STOCK":
         return OutOfStock(text, http_status=status, code=code)
     if status in (400, 404, 409) and not launches and _says_gone(answer, lowered):
-        kind = NotFound if answer.operation in ("add_ssh_key", "release") else InstanceNotFound
+        kind = NotFound if answer.operation in ("add_ssh_key", "release", "fence") else InstanceNotFound
         return kind(text, http_status=status, code=code)
     # no code is documented for it: `{"error": "instance limit reached"}`, `{"error": "quota exceeded"}`
     if launches and status in (400, 402, 403, 409, 422) and ("quota" in lowered or "limit" in lowered):

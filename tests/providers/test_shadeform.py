@@ -615,7 +615,7 @@ def test_what_a_request_is_for_is_told_to_the_pacer(bench: Bench) -> None:
     bench.run(lambda client: client.terminate_instance(made.cloud_id))
     bench.run(lambda client: client.release(REF))
     settle, create = Urgency.SETTLE, Urgency.CREATE
-    assert bench.pacer.admitted == [create, create, settle, settle, settle, settle]
+    assert bench.pacer.admitted == [settle, create, settle, settle, settle, settle], "one launch is counted once"
 
 
 # Reading machines
@@ -905,9 +905,19 @@ def test_side_objects_are_our_keys(bench: Bench) -> None:
     assert found.id.endswith("000002")
 
 
-def test_there_is_no_fence(bench: Bench) -> None:
-    assert bench.run(lambda client: client.fence(REF)) is False
-    assert bench.wire.calls == []
+def test_there_is_no_fence_but_an_attempt_given_up_leaves_no_key(bench: Bench) -> None:
+    bench.ask("POST", "/sshkeys/add", {"name": REF, "public_key": "ssh-ed25519 AAAA test"})
+    for _ in range(2):
+        assert bench.run(lambda client: client.fence(REF)) is False
+    assert bench.keys() == ["Shadeform Managed Key"]
+
+
+def test_an_attempt_whose_key_is_in_use_is_not_given_up(bench: Bench) -> None:
+    bench.make()
+    with pytest.raises(NotReady) as caught:
+        bench.run(lambda client: client.fence(REF))
+    assert caught.value.operation == "fence"
+    assert len(bench.rows()) == 1
 
 
 # Changing
