@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from brevplan.contract.client import Connection
+from brevplan.contract.errors import Rejected
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
