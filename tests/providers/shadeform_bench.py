@@ -17,13 +17,14 @@ from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faces.server import Wire
 from brevplan.simcloud.faces.shadeform import ShadeformFace
 from brevplan.simcloud.model import Behaviour
-from tests.providers.spec import SpecTransport, spec_file
+from tests.providers.spec import SHARED, SpecTransport
 from tests.simcloud.build import HandClock, attrs
 from tests.world import ChosenFaults
 
 T = TypeVar("T")
 
 KEY = "sf-key-7c1fa2"
+SPEC_FILE = SHARED / "specs" / "shadeform.openapi.yaml"
 ENDPOINT = "http://cloud.test/shadeform/v1"
 
 
@@ -40,7 +41,7 @@ class Recorded:
 def transport_to(face: ShadeformFace, clock: Clock) -> SpecTransport:
     return SpecTransport(
         Wire([face], clock),
-        spec_file("shadeform.openapi.yaml"),
+        SPEC_FILE if SPEC_FILE.exists() else None,
         mount="/shadeform",
         server="https://api.shadeform.ai",
         # nothing is documented but success

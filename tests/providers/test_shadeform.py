@@ -47,7 +47,7 @@ from brevplan.providers import registry, shadeform
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.faces.shadeform import cloud_id
 from brevplan.simcloud.faults import Fault, Trouble, Way
-from tests.providers.shadeform_bench import KEY, Bench, Canned
+from tests.providers.shadeform_bench import KEY, SPEC_FILE, Bench, Canned
 from tests.simcloud.build import attrs
 
 REF = RefId("bp-test-aaaaaaaaaaaa-000001")
@@ -998,6 +998,15 @@ def test_trap_a_reboot_shows_no_change_of_status(bench: Bench) -> None:
 
 
 # The face itself
+
+
+def test_what_passes_is_held_against_the_description_of_the_api(bench: Bench) -> None:
+    if not SPEC_FILE.exists():
+        pytest.skip(f"{SPEC_FILE.name} is not here: nothing is checked against it")
+    assert bench.ask("POST", "/instances/create", {"name": 5}) == 400
+    assert bench.ask("POST", "/sshkeys/add", {"name": "x"}) == 400
+    assert len(bench.wire.violations) == 2
+    bench.wire.violations.clear()
 
 
 def test_the_face_refuses_what_the_api_refuses(bench: Bench) -> None:

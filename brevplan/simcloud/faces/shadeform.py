@@ -403,6 +403,13 @@ def _is_wanted(entry: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     )
 
 
-def face(cloud: SimCloud, key: str) -> ShadeformFace:
-    """Give the face of an account; its cloud behaves as Shadeform does where it is idempotent and fences nothing."""
-    return ShadeformFace(cloud, key)
+def face(
+    cloud: SimCloud,
+    key: str,
+    *,
+    limit: int | None = None,
+    status_of_unknown: int = 404,
+    address_of: AddressOf = lambda cloud_id: None,
+) -> ShadeformFace:
+    """Give the face of an account. Its cloud behaves as Shadeform does where it is idempotent and fences nothing."""
+    return ShadeformFace(cloud, key, limit=limit, status_of_unknown=status_of_unknown, address_of=address_of)
