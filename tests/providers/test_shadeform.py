@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.client import CAPABILITY_PROTOCOLS, Capability, CloudClient, Rename, Urgency
+from brevplan.contract.client import CAPABILITY_PROTOCOLS, Capability, CloudClient, Connection, Rename, Urgency
 from brevplan.contract.errors import (
     AuthFailed,
     CloudError,
@@ -43,12 +44,17 @@ from brevplan.contract.model import (
     instance_type_id,
 )
 from brevplan.contract.ufw import start_script
+from brevplan.operations.world import SystemClock
 from brevplan.providers import registry, shadeform
 from brevplan.simcloud import catalogue
-from brevplan.simcloud.faces.shadeform import cloud_id
+from brevplan.simcloud.cloud import SimCloud
+from brevplan.simcloud.faces.server import Server
+from brevplan.simcloud.faces.shadeform import cloud_id, face
 from brevplan.simcloud.faults import Fault, Trouble, Way
-from tests.providers.shadeform_bench import KEY, SPEC_FILE, Bench, Canned
+from brevplan.simcloud.model import Behaviour
+from tests.providers.shadeform_bench import KEY, SPEC_FILE, Bench, Canned, Recorded
 from tests.simcloud.build import attrs
+from tests.world import ChosenFaults
 
 REF = RefId("bp-test-aaaaaaaaaaaa-000001")
 NOBODY = CloudId("00000000-0000-4000-8000-000000009999")
@@ -1007,6 +1013,39 @@ def test_what_passes_is_held_against_the_description_of_the_api(bench: Bench) ->
     assert bench.ask("POST", "/sshkeys/add", {"name": "x"}) == 400
     assert len(bench.wire.violations) == 2
     bench.wire.violations.clear()
+
+
+@pytest.mark.parametrize("fault", [Fault(), Fault(after=Trouble(Way.DROPPED)), Fault(after=Trouble(Way.TRUNCATED))])
+def test_a_machine_comes_and_goes_over_a_real_socket(tmp_path: Path, fault: Fault) -> None:
+    clock, faults = SystemClock(), ChosenFaults()
+    cloud = SimCloud(tmp_path / "cloud.db", clock, Behaviour(idempotent=False, fences=False))
+    cloud.faults = faults
+    faults.choose = lambda call: fault if call.operation == "create_instance" else Fault()
+
+    async def whole() -> None:
+        server = Server([face(cloud, KEY)], clock)
+        port = await server.start()
+        settings = {"api_key": KEY, "endpoint": f"http://127.0.0.1:{port}/shadeform/v1", "request_timeout": 5.0}
+        client = shadeform.connect(Connection(settings, {}, ".", Recorded(), clock))
+        try:
+            if fault.after is None:
+                await client.create_instance(attrs(name="web"))
+            else:
+                with pytest.raises(Unavailable) as caught:
+                    await client.create_instance(attrs(name="web"))
+                assert caught.value.sent is Sent.MAYBE
+            (made,) = await client.list_instances()
+            assert (made.ref_id, made.name) == (REF, "web")
+            await client.terminate_instance(made.cloud_id)
+            await client.release(REF)
+            assert await client.list_instances() == []
+            assert await client.side_objects() == []
+        finally:
+            await client.aclose()
+            await server.stop()
+            cloud.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
 
 
 def test_the_face_refuses_what_the_api_refuses(bench: Bench) -> None:
