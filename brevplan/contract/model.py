@@ -201,6 +201,7 @@ class Image(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     architecture: str = "x86_64"
+    """Empty where one id stands for an image of each architecture."""
     description: str = ""
     created_at: datetime | None = None
 

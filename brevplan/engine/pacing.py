@@ -46,7 +46,8 @@ class _Bucket:
         now = self.clock.monotonic()
         self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.rate)
         self.at = now
-        return 0.0 if self.tokens >= 1.0 else (1.0 - self.tokens) / self.rate
+        # what rounding leaves of a token is no time that a clock could show
+        return 0.0 if self.tokens >= 1.0 - 1e-6 else (1.0 - self.tokens) / self.rate
 
     def take(self) -> None:
         self.tokens -= 1.0

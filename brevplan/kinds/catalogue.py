@@ -169,7 +169,7 @@ class ImagesData:
                         }
                     )
                     for item in ordered
-                    if wanted is None or item.architecture == wanted
+                    if wanted is None or item.architecture in ("", wanted)
                 ),
                 _IMAGE,
             )

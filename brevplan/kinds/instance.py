@@ -631,8 +631,8 @@ def _check_image(name: str, found: InstanceType, images: Mapping[str, Image]) ->
     image = images.get(name)
     if image is None:
         return [Finding("image_id", "Unknown image", f'There is no image "{name}".', suggest(name, images))]
-    if image.architecture not in found.architectures:
-        suitable = sorted(item.id for item in images.values() if item.architecture in found.architectures)
+    if image.architecture and image.architecture not in found.architectures:
+        suitable = sorted(item.id for item in images.values() if item.architecture in ("", *found.architectures))
         return [
             Finding(
                 "image_id",

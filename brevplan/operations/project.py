@@ -220,7 +220,7 @@ def known() -> Known:
     return Known(
         KINDS,
         {name: kind.schema for name, kind in DATA_KINDS.items()},
-        {name: registry.spec(name).all_arguments() for name in registry.names()},
+        registry.Arguments(),
     )
 
 

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from brevplan.contract.client import Connection, Traits, Urgency
 from brevplan.contract.errors import AuthFailed, CloudError, NotFound, RateLimited, Rejected, Sent, Unavailable
 from brevplan.version import VERSION
+
+if TYPE_CHECKING:
+    # loaded with the first client: who only asks what a provider's arguments are does not wait for it
+    import httpx
 
 T = TypeVar("T")
 
@@ -94,6 +97,8 @@ class HttpApi:
         secrets: Iterable[str],
         explain: Explain = by_status,
     ) -> None:
+        import httpx
+
         self._provider = traits.provider
         self._pacer = connection.pacer
         self._clock = connection.clock
@@ -128,6 +133,8 @@ class HttpApi:
         `path` is relative to the base URL. Fields that `into` does not name are ignored. An answer of success that
         cannot be read is `Unavailable`, `maybe`: what was asked for may have happened.
         """
+        import httpx
+
         await self._pacer.admit(urgency)
         try:
             response = await self._exchange(method, path, operation, body, query)
@@ -169,6 +176,8 @@ class HttpApi:
         _LOG.log(_TRACE, "%s", self.redacted(f"{line} {shown}".rstrip()))
 
     def _lost(self, problem: httpx.HTTPError, operation: str) -> CloudError:
+        import httpx
+
         never_left = isinstance(
             problem, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
         )
@@ -234,6 +243,8 @@ def _seconds(value: object, default: float) -> float:
 
 
 def _check_endpoint(endpoint: str, provider: str) -> None:
+    import httpx
+
     try:
         url = httpx.URL(endpoint)
     except httpx.InvalidURL as problem:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Final
 
-from brevplan.contract.provider import ProviderSpec
+from brevplan.contract.provider import Argument, ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.providers.lambda_cloud",
     "local": "brevplan.providers.local",
+    "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius", "shadeform")
+PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 
@@ -26,3 +27,19 @@ def spec(name: str) -> ProviderSpec:
     found = import_module(MODULES[name]).SPEC
     assert isinstance(found, ProviderSpec)
     return found
+
+
+class Arguments(Mapping[str, Mapping[str, Argument]]):
+    """The arguments of every provider block there can be, by provider; a module is imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Mapping[str, Argument]:
+        return spec(name).all_arguments()
+
+    def __contains__(self, name: object) -> bool:
+        return name in MODULES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names())
+
+    def __len__(self) -> int:
+        return len(MODULES)

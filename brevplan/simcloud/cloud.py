@@ -115,6 +115,13 @@ class SimCloud:
         assert shown is not None, "what is not seen is not found"
         return shown
 
+    def present(self) -> list[Machine]:
+        """Give the machines that there are now, without the lag of a list; those on their way out are still there."""
+        machines = self.store.machines(include_gone=True)
+        with self.store.read():
+            now = self._now()
+        return [machine for machine in machines if model.seen(machine, now) is not None]
+
     def types(self, wanted: InstanceTypeFilter) -> list[InstanceType]:
         """Give the types with what is left of each. A file that is not there yet is not made for this."""
         taken: Mapping[tuple[str, str], int] = {}

@@ -10,6 +10,8 @@ from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
 from brevplan.providers.local import LocalClient
+from brevplan.providers.shadeform import connect as connect_shadeform
+from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
 
 
@@ -38,7 +40,17 @@ async def local(folder: Path) -> AsyncIterator[Connected]:
     await client.aclose()
 
 
+@asynccontextmanager
+async def shadeform(folder: Path) -> AsyncIterator[Connected]:
+    bench = Bench(folder, how={"boot_s": 30.0, "list_lag_s": 5.0, "end_s": 20.0})
+    client = connect_shadeform(bench.connection())
+    yield Connected(client, bench.clock, ("gpu_8x_h100_sxm5_us-west-1", "gpu_8x_b200_sxm6_us-east-1"))
+    await client.aclose()
+    assert bench.wire.violations == []
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
     "local": local,
+    "shadeform": shadeform,
 }
 """By the provider's name in the registry. A new cloud adds its line here."""
