@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 FACES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
-    
+    "shadeform": "brevplan.simcloud.faces.shadeform",
 }
 """The APIs that can be served, by provider."""
 
@@ -99,7 +98,9 @@ class Practice:
         cloud = SimCloud(wishes.folder / f"{name}.db", self._clock, how)
         cloud.faults = SeededFaults(wishes.seed, wishes.fail_rate, wishes.lost_response_rate, cloud.next_call)
         where: dict[str, tuple[str, int]] = {}
-        face = import_module(FACES[name]).face(cloud, wishes.key, address_of=where.get)
+        # a machine whose SSH is not open yet has no address either: it is still booting
+        address_of = None if wishes.ssh_port is None else lambda cloud_id: where.get(cloud_id, ("", 22))
+        face = import_module(FACES[name]).face(cloud, wishes.key, address_of=address_of)
         return _Site(face, where)
 
     # SSH
@@ -132,8 +133,10 @@ class Practice:
             if cloud_id not in site.where:
                 offer = catalogue.find_offer(machine.instance_type, machine.location)
                 host = _loopback(number, model.number_of(cloud_id) or 0)
-                with suppress(OSError):  # no address is left, or somebody has it: the machine cannot be reached
+                try:
                     site.where[cloud_id] = await self._open(name, cloud_id, machine.public_key, offer.gpus, host)
+                except OSError:  # somebody else has the address: the machine is there, and cannot be reached
+                    site.where[cloud_id] = (machine.public_ip, machine.ssh_port)
 
     async def _open(self, name: str, cloud_id: str, key: str, gpus: Sequence[Gpu], host: str) -> tuple[str, int]:
         assert self.ssh_port is not None

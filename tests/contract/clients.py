@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
 from brevplan.providers.local import LocalClient
 from brevplan.providers.shadeform import connect as connect_shadeform
+from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
 from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
 
@@ -49,7 +50,16 @@ async def shadeform(folder: Path) -> AsyncIterator[Connected]:
     assert bench.wire.violations == []
 
 
+@asynccontextmanager
+async def lambda_cloud(folder: Path) -> AsyncIterator[Connected]:
+    bench = LambdaBench(folder, replace(LAMBDA, boot_s=30.0, list_lag_s=5.0))
+    yield Connected(bench.client, bench.clock, ("us-west-1-noSub-gpu_8x_h100_sxm5", "us-east-1-noSub-gpu_8x_b200_sxm6"))
+    await bench.client.aclose()
+    assert violations(bench.transport.inner) == []
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
+    "lambda": lambda_cloud,
     "local": local,
     "shadeform": shadeform,
 }
