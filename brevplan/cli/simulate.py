@@ -37,7 +37,7 @@ def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str,
     """Serve simulated clouds over HTTP, each speaking its provider's API, until Ctrl-C."""
     wanted = check_providers(names)
     wishes = Wishes(
-        Path(terminal.directory, path),
+        Path(terminal.directory, path).absolute(),
         key,
         how["port"],
         None if how["no_ssh"] else how["ssh_port"],
