@@ -232,6 +232,7 @@ def assert_open_among_peers(lab: Lab) -> None:
         rules = machine.body.firewall_rules
         assert rules is not None
         wanted = addresses(lab, machine.body.cloud_id)
+        assert any((rule.from_port, rule.ip_ranges) == (22, ()) for rule in rules.ingress), "we still get in"
         found = {(rule.from_port, rule.to_port): set(rule.ip_ranges) for rule in rules.ingress if rule.from_port != 22}
         assert found == ({(1, 65535): wanted} if wanted else {})
 
