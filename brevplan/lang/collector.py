@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 _is_brief = False
 
 
@@ -15,7 +14,7 @@ def live_briefly() -> None:
 
     One that goes on must not say so, for garbage would stay as well.
     """
-    global _is_brief  # noqa: PLW0603  # it is the process that is brief or not, as the collector is the process's
+    global _is_brief  # it is the process that is brief or not, as the collector is the process's
     _is_brief = True
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
