@@ -361,7 +361,7 @@ def _check_project(
     if project.config.settings.project:
         return
     paid = sorted(alias for alias, account in accounts.items() if not account.spec.account_free)
-    if paid and any(change.creates and change.alias in paid for change in folded.plan.changes):
+    if paid and any(change.creates and change.made_at in paid for change in folded.plan.changes):
         diagnostics.error(
             "No project",
             f'Machines at "{paid[0]}" are marked with the name of their project, and none is given.',
