@@ -66,6 +66,8 @@ CREATE_TIMEOUT = 45 * 60.0
 UPDATE_TIMEOUT = 20 * 60.0
 DELETE_TIMEOUT = 20 * 60.0
 MAX_ATTEMPTS = 3
+PROOF_TIMEOUT = 60.0
+"""How long a machine may take to let us in under new rules."""
 BEING_CHANGED = "(being changed)"
 """Stands in a row for what is being changed on the machine itself: when the run dies it is like nothing declared."""
 
@@ -435,6 +437,28 @@ async def _enter(
     return row, Shell(shop.world.reach, dataclasses.replace(door, host_key=key))
 
 
+async def _prove_open(
+    shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance
+) -> None:
+    """Prove that the rules which the cloud has just changed still let us in; put the old ones back otherwise."""
+    key, before = row.attributes.get("host_key"), (step.change.before or {}).get("firewall_rules")
+    if goal.access is None or not isinstance(key, str) or before is None or machine.status in HALTED:
+        return  # nobody was let in before either, or nobody asked to be
+    shop.progress(step, f"proving that {machine.cloud_id} still lets us in")
+    door = goal.access.door(machine, key)
+    try:
+        await shop.world.reach.ready(door, timeout=PROOF_TIMEOUT, progress=lambda phase: None)
+    except ReachError as problem:
+        await account.patience.retried(
+            lambda: goal.kind.update(
+                account.client, machine.cloud_id, "firewall_rules", {**goal.attributes, "firewall_rules": before}, None
+            )
+        )
+        raise StepError(
+            f"the new rules shut us out of {machine.cloud_id}, and the old ones are back: {problem}"
+        ) from None
+
+
 async def _prove_healthy(
     shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance, shell: Shell
 ) -> None:
@@ -561,6 +585,8 @@ async def update(
     for name in change.changed:
         if name not in by_hand:
             await _change_attribute(shop, goal, account, row.cloud_id, name, deadline)
+    if "firewall_rules" in change.changed and "firewall_rules" not in by_hand:
+        await _prove_open(shop, step, goal, account, row, seen)
     over_ssh = tuple(dict.fromkeys((*first_contact, *by_hand)))
     row = await _change_over_ssh(shop, step, goal, account, row, seen, over_ssh, deadline)
     if change.power is Power.STOP:
