@@ -404,7 +404,9 @@ async def _enter(
     shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance
 ) -> tuple[Record, Shell]:
     """Wait until SSH answers, and keep the host key of first contact; raise `StepError`."""
+    reach = shop.world.reach
     assert goal.access is not None
+    assert reach is not None, "whoever applies can reach machines"
     known = row.attributes.get("host_key")
     door = goal.access.door(machine, known if isinstance(known, str) else "")
 
@@ -423,7 +425,7 @@ async def _enter(
     told(f"waiting for SSH at {door.user}@{door.host}:{door.port}")
     try:
         key = await shop.slots.unless_stopped(
-            shop.world.reach.ready(door, timeout=goal.access.timeout_s, progress=told, gone=gone)
+            reach.ready(door, timeout=goal.access.timeout_s, progress=told, gone=gone)
         )
     except ReachError as problem:
         raise StepError(f"{machine.cloud_id} cannot be reached over SSH: {problem}", uncertain=True) from None
@@ -434,7 +436,7 @@ async def _enter(
         seen = shop.sealed(goal.kind.observe(machine, account.traits))
         row = dataclasses.replace(row, attributes={**row.attributes, **seen, "host_key": key})
         await shop.committer.commit(PutRecord(row))
-    return row, Shell(shop.world.reach, dataclasses.replace(door, host_key=key))
+    return row, Shell(reach, dataclasses.replace(door, host_key=key))
 
 
 async def _prove_open(
@@ -442,12 +444,13 @@ async def _prove_open(
 ) -> None:
     """Prove that the rules which the cloud has just changed still let us in; put the old ones back otherwise."""
     key, before = row.attributes.get("host_key"), (step.change.before or {}).get("firewall_rules")
-    if goal.access is None or not isinstance(key, str) or before is None or machine.status in HALTED:
+    reach = shop.world.reach
+    if goal.access is None or reach is None or not isinstance(key, str) or before is None or machine.status in HALTED:
         return  # nobody was let in before either, or nobody asked to be
     shop.progress(step, f"proving that {machine.cloud_id} still lets us in")
     door = goal.access.door(machine, key)
     try:
-        await shop.world.reach.ready(door, timeout=PROOF_TIMEOUT, progress=lambda phase: None)
+        await reach.ready(door, timeout=PROOF_TIMEOUT, progress=lambda phase: None)
     except ReachError as problem:
         await account.patience.retried(
             lambda: goal.kind.update(
