@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure, suggest
 from brevplan.engine.accounts import Account
@@ -343,14 +342,11 @@ async def _folded(
             found = fold(project.config, given, facts)
         if isinstance(found, Folded):
             return found
-        try:
-            await read_catalogues(accounts, _fresh(found, facts), facts, cache)
-        except CloudError as problem:
-            raise DiagnosticsError([error("Catalogue cannot be read", f"{problem}.")]) from None
+        await read_catalogues(accounts, _fresh(found, facts), facts, cache)
 
 
 def _fresh(needs: Needs, facts: Facts) -> list[str]:
-    wanted = sorted(needs.catalogues - facts.types.keys())
+    wanted = sorted(needs.catalogues - facts.types.keys() - facts.unreadable.keys())
     assert wanted, "the fold asked twice for the same catalogue"
     return wanted
 
