@@ -74,6 +74,11 @@ class Ground:
     def is_embedded(self) -> bool:
         return self.provider == "local"
 
+    @property
+    def launch_s(self) -> float:
+        """How long a launch takes, about: several requests over HTTP, or none."""
+        return 0.01 if self.is_embedded else 0.3
+
     def file(self, folder: Path) -> Path:
         """Give the file of the cloud of a project."""
         return folder / "local-cloud.db" if self.is_embedded else folder / "clouds" / f"{self.provider}.db"
@@ -171,7 +176,7 @@ def run_trial(bench: Workbench, seed: int, work_s: Mapping[str, float], ground: 
     cloud = list(work_s)[seed % len(work_s)]
     with _trial(bench, ground, seed, cloud, CLOUDS[cloud]) as (trial, store):
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            if _killed_apply(bench, trial.folder, _moment(chance, work_s[cloud], ground.machines)):
+            if _killed_apply(bench, trial.folder, _moment(chance, work_s[cloud], ground)):
                 trial.kills += 1
                 trial.made_at_kill.append(len(living(store)))
     return trial
@@ -290,12 +295,12 @@ class Moment:
     delay_s: float
 
 
-def _moment(chance: random.Random, work_s: float, machines: int) -> Moment:
+def _moment(chance: random.Random, work_s: float, ground: Ground) -> Moment:
     """Draw a moment: one in three from the whole run, the others from where machines are being made."""
     if chance.random() < 1 / 3:
         return Moment(0, chance.uniform(0.0, work_s))
     # two lines a machine: it is asked for, and it is there
-    return Moment(chance.randrange(1, 2 * machines), chance.uniform(0.0, 0.01))
+    return Moment(chance.randrange(1, 2 * ground.machines), chance.uniform(0.0, ground.launch_s))
 
 
 def _killed_apply(bench: Workbench, folder: Path, moment: Moment) -> bool:
