@@ -143,3 +143,17 @@ def test_somebody_who_gives_up_waiting_holds_nobody() -> None:
         assert clock.elapsed == pytest.approx(60, abs=0.1)
 
     played(play, 1)
+
+
+def test_a_wait_that_is_too_short_for_the_clock_ends_all_the_same() -> None:
+    """Far from zero a moment's fraction is lost in rounding: such a wait must not be begun again for ever."""
+
+    async def play(pacer: AccountPacer, clock: VirtualClock) -> None:
+        clock.elapsed = 1e6
+        pacer.pause(1e-9)
+        assert clock.monotonic() + 1e-11 == clock.monotonic(), "the clock cannot show so little"
+        pacer.pause(2e-10)
+        await asyncio.wait_for(pacer.admit(Urgency.POLL), 10)
+        assert clock.elapsed - 1e6 < 1
+
+    played(play)
