@@ -11,7 +11,6 @@ import pytest
 from brevplan.contract.client import Urgency
 from brevplan.engine.pacing import AccountPacer
 from brevplan.providers.local import TRAITS
-from tests.simulation.loop import LoopClock
 from tests.world import VirtualClock
 
 
@@ -144,25 +143,3 @@ def test_somebody_who_gives_up_waiting_holds_nobody() -> None:
         assert clock.elapsed == pytest.approx(60, abs=0.1)
 
     played(play, 1)
-
-
-def test_a_wait_that_is_too_short_for_the_clock_ends_all_the_same() -> None:
-    """A loop takes timers of the next microsecond for due: a shorter wait would be begun again for ever."""
-
-    class Counted(LoopClock):
-        waits = 0
-
-        async def sleep(self, seconds: float) -> None:
-            self.waits += 1
-            assert self.waits < 100, "it waits for ever"
-            await super().sleep(seconds)
-
-    clock = Counted()
-
-    async def play() -> None:
-        pacer = AccountPacer(clock)
-        pacer.pause(5e-7)
-        await pacer.admit(Urgency.POLL)
-
-    clock.run(play())
-    assert 0 < clock.elapsed < 1
