@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.clouds import FAST, Served, beside, living, simulated
+from bench.clouds import Served, beside, living, simulated
 from bench.measure import BREVPLAN
 from brevplan.simcloud.store import Store
 
@@ -87,7 +87,7 @@ def test_it_prints_one_block_for_each_cloud(served: Served) -> None:
 
 @BOTH
 def test_block_works_as_printed(name: str, tmp_path: Path, served: Served) -> None:
-    declare(tmp_path, served.block(name, more=""))
+    declare(tmp_path, served.block(name))
     run(tmp_path, "fmt", "-check")
     shown = run(tmp_path, "plan", "-detailed-exitcode", code=2).stdout
     assert "Plan: 1 to add, 0 to change, 0 to destroy." in shown
@@ -134,7 +134,7 @@ def test_wrong_key_is_a_sentence(name: str, tmp_path: Path, served: Served) -> N
 @BOTH
 def test_key_of_choice(name: str, tmp_path: Path) -> None:
     with simulated(tmp_path, "-no-ssh", "-key=mine") as served:
-        assert 'api_key  = "mine"' in served.block(name)
+        assert '= "mine"' in served.block(name)
         declare(tmp_path, served.block(name))
         run(tmp_path, "plan", "-detailed-exitcode", code=2)
 
@@ -259,7 +259,7 @@ def test_failing_calls_and_lost_answers_are_overcome(name: str, tmp_path: Path) 
 @BOTH
 def test_a_call_that_fails_is_told_as_what_it_is(name: str, tmp_path: Path) -> None:
     with simulated(tmp_path, "-no-ssh", "-fail-rate=1") as served:
-        declare(tmp_path, served.block(name, f"{FAST}  max_retries = 0\n"))
+        declare(tmp_path, served.block(name, "  max_retries = 0\n"))
         assert "HTTP 503" in run(tmp_path, "plan", code=1).stdout
 
 

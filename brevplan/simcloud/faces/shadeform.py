@@ -410,7 +410,7 @@ def face(
     *,
     limit: int | None = None,
     status_of_unknown: int = 404,
-    address_of: AddressOf = lambda cloud_id: None,
+    address_of: AddressOf | None = None,
 ) -> ShadeformFace:
     """Give the face of an account. Its cloud behaves as Shadeform does where it is idempotent and fences nothing."""
     return ShadeformFace(cloud, key, limit=limit, status_of_unknown=status_of_unknown, address_of=address_of)
