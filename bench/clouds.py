@@ -24,10 +24,7 @@ from brevplan.simcloud.store import Store
 KEY: Final = "simulated"
 """The API key that `simulate` takes unless told otherwise."""
 
-FAST: Final = '  requests_per_minute = 60000\n  creates_per_minute  = 60000\n  grace_window        = "2s"\n'
-"""Arguments of a provider block for a cloud that is on this computer, where nobody has to be spared."""
-
-_BLOCK: Final = re.compile(r'^provider "(\w+)" \{\n  api_key  = "(.*)"\n  endpoint = "(\S+)"\n\}$', re.MULTILINE)
+_BLOCK: Final = re.compile(r'^provider "(\w+)" \{\n(?:  .*\n)*?  endpoint +=  *"(\S+)"\n(?:  .*\n)*\}$', re.MULTILINE)
 _START_S: Final = 30.0
 _OBJECTS: Final = {"lambda": ("lambda-key", "lambda-ruleset"), "shadeform": (shadeform.KEYS,)}
 
@@ -46,9 +43,9 @@ class Served:
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        return {name: endpoint for name, _, endpoint in _BLOCK.findall(self.said)}
+        return dict(_BLOCK.findall(self.said))
 
-    def block(self, name: str, more: str = FAST) -> str:
+    def block(self, name: str, more: str = "") -> str:
         """Give the provider block that the command has printed, with more arguments."""
         (found,) = (found for found in _BLOCK.finditer(self.said) if found[1] == name)
         return f"{found[0].removesuffix('}')}{more}}}\n"

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import projects
-from bench.clouds import FAST, beside, living, ref_id_of, shown_id, simulated
+from bench.clouds import beside, living, ref_id_of, shown_id, simulated
 from bench.measure import BREVPLAN, Workbench
 from brevplan.engine.address import Address
 from brevplan.engine.identity import address_digest, ref_digest
@@ -96,7 +96,7 @@ class Ground:
         with simulated(
             folder, "-no-ssh", f"-seed={seed}", *options, environment=bench.environment, names=[self.provider]
         ) as served:
-            text = projects.behind_firewall(self.machines, served.block(self.provider, FAST))
+            text = projects.behind_firewall(self.machines, served.block(self.provider))
             (folder / "main.hcl").write_text(text)
             yield folder
 

@@ -28,6 +28,14 @@ def test_apply_killed_at_random_moments_ends_with_exactly_the_declared_machines(
     assert sum(trial.unanswered for trial in trials) >= LOSING_TRIALS, "no answer was lost"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", ["lambda", "shadeform"])
+def test_apply_killed_at_a_cloud_over_http_leaves_nothing_behind(provider: str) -> None:
+    trials = list(run_trials(3, 4, 1, ground=Ground(provider)))
+    assert [f"seed {trial.seed}: {trial.problems}" for trial in trials if trial.problems] == []
+    assert sum(trial.kills for trial in trials) >= 2, "the kills came too late to mean anything"
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workbench, Path, Store]]:
     bench = Workbench(tmp_path_factory.mktemp("crash"))
@@ -58,3 +66,17 @@ def test_audit_of_a_doubled_and_a_lost_machine_finds_both(fleet: tuple[Workbench
     assert f"2 machines are at {first.body.address}" in found
     assert f"{second.body.address} is recorded as {second.body.cloud_id}, which is gone" in found
     assert "plan -detailed-exitcode exits" in found
+
+
+@pytest.mark.slow
+def test_audit_of_a_cloud_over_http_finds_what_is_left_behind(tmp_path: Path) -> None:
+    bench, ground = Workbench(tmp_path), Ground("lambda")
+    with ground.project(bench, "fleet", {}) as folder:
+        assert bench.run((BREVPLAN, "apply", "-auto-approve"), folder, limit_s=60).exit_code == 0
+        store = Store(ground.file(folder))
+        assert audit(bench, folder, store, ground) == []
+        with store.write():
+            store.put_object("lambda-ruleset", "f00", {"name": "bp-bench-left", "region": "us-west-1", "rules": []})
+        assert audit(bench, folder, store, ground) == ["lambda-ruleset bp-bench-left is kept for no machine"]
+        assert audit_of_the_end(bench, folder, store, ground) == ["lambda-ruleset bp-bench-left is left after destroy"]
+        store.close()
