@@ -27,6 +27,7 @@ _SETTING = re.compile(r"BREVPLAN_|.*_API_KEY\Z")
 _CHANGING = [
     (re.compile(r"bp-([a-z0-9-]+)-[a-z2-7]{12}-[a-z2-7]{6}"), r"bp-\1-…"),
     (re.compile(r"run-[0-9a-f]{12}"), "run-…"),
+    (re.compile(r"\b127\.1\d1\.(?=\d+\.\d+)"), "127.101."),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "2026-01-01T00:00:00Z"),
     (re.compile(r"\S+@\S+(?= +\S+ +run-)"), "ann@laptop"),
     (re.compile(r"\b[0-9a-f]{12}\+?(?= +run-)|-(?= +run-)"), "-"),
