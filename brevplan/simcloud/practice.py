@@ -143,7 +143,7 @@ class Practice:
                     site.where[cloud_id] = (machine.public_ip, machine.ssh_port)
 
     async def _open(self, name: str, cloud_id: str, key: str, gpus: Sequence[Gpu], hosts: Iterable[str]) -> Where:
-        """Open a machine's SSH at the first of these hosts that nobody else has; raise `OSError` where all are taken."""
+        """Open a machine's SSH at the first of these hosts that is free; raise `OSError` where none is."""
         assert self.ssh_port is not None
         taken: OSError | None = None
         for host in hosts:
