@@ -257,8 +257,8 @@ class FluidStackFace:
         return Reply([{"name": offer.type, "capacity": offer.stock} for offer in self._offers()])
 
     def capabilities(self, request: Request) -> Reply:
-        actions = ("create", "delete", "get", "list", "start", "stop")
-        return Reply(["instance-types:list", "capacity:list", *(f"instances:{action}" for action in actions)])
+        actions = ("create", "delete", "read", "list", "start", "stop")
+        return Reply(["projects:list", *(f"instances:{action}" for action in actions)])
 
 
 def _marked(request: Request) -> str:
