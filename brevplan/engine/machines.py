@@ -66,6 +66,8 @@ CREATE_TIMEOUT = 45 * 60.0
 UPDATE_TIMEOUT = 20 * 60.0
 DELETE_TIMEOUT = 20 * 60.0
 MAX_ATTEMPTS = 3
+PROOF_TIMEOUT = 60.0
+"""How long a machine may take to let us in under new rules."""
 BEING_CHANGED = "(being changed)"
 """Stands in a row for what is being changed on the machine itself: when the run dies it is like nothing declared."""
 
@@ -402,7 +404,9 @@ async def _enter(
     shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance
 ) -> tuple[Record, Shell]:
     """Wait until SSH answers, and keep the host key of first contact; raise `StepError`."""
+    reach = shop.world.reach
     assert goal.access is not None
+    assert reach is not None, "whoever applies can reach machines"
     known = row.attributes.get("host_key")
     door = goal.access.door(machine, known if isinstance(known, str) else "")
 
@@ -421,7 +425,7 @@ async def _enter(
     told(f"waiting for SSH at {door.user}@{door.host}:{door.port}")
     try:
         key = await shop.slots.unless_stopped(
-            shop.world.reach.ready(door, timeout=goal.access.timeout_s, progress=told, gone=gone)
+            reach.ready(door, timeout=goal.access.timeout_s, progress=told, gone=gone)
         )
     except ReachError as problem:
         raise StepError(f"{machine.cloud_id} cannot be reached over SSH: {problem}", uncertain=True) from None
@@ -432,7 +436,30 @@ async def _enter(
         seen = shop.sealed(goal.kind.observe(machine, account.traits))
         row = dataclasses.replace(row, attributes={**row.attributes, **seen, "host_key": key})
         await shop.committer.commit(PutRecord(row))
-    return row, Shell(shop.world.reach, dataclasses.replace(door, host_key=key))
+    return row, Shell(reach, dataclasses.replace(door, host_key=key))
+
+
+async def _prove_open(
+    shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance
+) -> None:
+    """Prove that the rules which the cloud has just changed still let us in; put the old ones back otherwise."""
+    key, before = row.attributes.get("host_key"), (step.change.before or {}).get("firewall_rules")
+    reach = shop.world.reach
+    if goal.access is None or reach is None or not isinstance(key, str) or before is None or machine.status in HALTED:
+        return  # nobody was let in before either, or nobody asked to be
+    shop.progress(step, f"proving that {machine.cloud_id} still lets us in")
+    door = goal.access.door(machine, key)
+    try:
+        await reach.ready(door, timeout=PROOF_TIMEOUT, progress=lambda phase: None)
+    except ReachError as problem:
+        await account.patience.retried(
+            lambda: goal.kind.update(
+                account.client, machine.cloud_id, "firewall_rules", {**goal.attributes, "firewall_rules": before}, None
+            )
+        )
+        raise StepError(
+            f"the new rules shut us out of {machine.cloud_id}, and the old ones are back: {problem}"
+        ) from None
 
 
 async def _prove_healthy(
@@ -561,6 +588,8 @@ async def update(
     for name in change.changed:
         if name not in by_hand:
             await _change_attribute(shop, goal, account, row.cloud_id, name, deadline)
+    if "firewall_rules" in change.changed and "firewall_rules" not in by_hand:
+        await _prove_open(shop, step, goal, account, row, seen)
     over_ssh = tuple(dict.fromkeys((*first_contact, *by_hand)))
     row = await _change_over_ssh(shop, step, goal, account, row, seen, over_ssh, deadline)
     if change.power is Power.STOP:

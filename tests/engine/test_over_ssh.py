@@ -147,6 +147,24 @@ def test_further_keys_are_written_once_the_machine_answers_and_changed_in_place(
     assert actions(lab.plan()) == {}
 
 
+def test_rules_of_the_cloud_that_shut_us_out_are_taken_back(tmp_path: Path) -> None:
+    """2.2: SSH is open "only to those ranges, once brevplan has proved that it still gets in"."""
+    lab = Lab(tmp_path, config())
+    lab.apply()
+    (machine,) = lab.machines()
+    lab.hand.silent.add(machine.body.public_ip)
+    lab.text = config(rules='from_port = 22\n protocol = "tcp"\n ip_ranges = ["203.0.113.0/24"]')
+    result = applied(lab)
+    assert "the old ones are back" in result.failed[0].error
+    assert lab.machines()[0].body.firewall_rules == machine.body.firewall_rules
+    lab.hand.silent.clear()
+    assert applied(lab).complete
+    rules = lab.machines()[0].body.firewall_rules
+    assert rules is not None
+    assert [rule.ip_ranges for rule in rules.ingress] == [("203.0.113.0/24",)]
+    assert actions(lab.plan()) == {}
+
+
 # a cloud that cannot change rules
 
 
