@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 from base64 import b64decode
 from collections.abc import Iterator
 from decimal import Decimal
@@ -57,6 +58,7 @@ from brevplan.simcloud.faults import Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
 from tests.providers.fluidstack_bench import KEY, OTHER_PROJECT, PRICES, SPEC_FILE, Bench, Canned, Recorded
 from tests.simcloud.build import attrs
+from tests.world import KEY as SSH_KEY
 from tests.world import ChosenFaults
 
 REF = RefId("bp-test-aaaaaaaaaaaa-000001")
@@ -1064,6 +1066,8 @@ def test_ssh_may_really_be_elsewhere(tmp_path: Path) -> None:
     assert bench.got(made.cloud_id).private_ip == ""
     where[cloud_id(made.cloud_id)] = ("127.101.0.1", 22)
     assert bench.got(made.cloud_id).private_ip == "127.101.0.1"
+    stop(bench, made.cloud_id)
+    assert bench.got(made.cloud_id).private_ip == "", "it listens nowhere now"
     assert bench.wire.violations == []
 
 
@@ -1071,6 +1075,38 @@ def test_the_block_that_simulate_prints_is_that_of_the_face() -> None:
     written = practice.ARGUMENTS["fluidstack"]
     assert written == {"project": f'"{PROJECT}"', "region": f'"{REGION}"', "private_access": "true"}
     assert set(written) <= registry.spec("fluidstack").all_arguments().keys()
+
+
+def test_machines_of_the_simulated_cloud_are_reached_at_their_private_address(tmp_path: Path) -> None:
+    clock = SystemClock()
+    written = {name: json.loads(text) for name, text in practice.ARGUMENTS["fluidstack"].items()}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+    async def whole() -> None:
+        served = practice.Practice(["fluidstack"], practice.Wishes(tmp_path, KEY, ssh_port=port), clock)
+        endpoint = (await served.start())["fluidstack"]
+        given = {"api_key": KEY, "endpoint": endpoint, "request_timeout": 5.0, **written}
+        client = fluidstack.connect(Connection(given, {}, ".", Recorded(), clock))
+        try:
+            made = await client.create_instance(attrs(location=REGION, public_key=SSH_KEY))
+            found = made
+            while not found.public_ip:
+                await asyncio.sleep(0.05)
+                found = await client.get_instance(made.cloud_id)
+            assert found.public_ip == found.private_ip
+            assert found.private_ip.startswith("127.")
+            reader, writer = await asyncio.open_connection(found.public_ip, port)
+            assert (await reader.readline()).startswith(b"SSH-2.0-")
+            writer.close()
+            await client.terminate_instance(made.cloud_id)
+            assert await client.list_instances() == []
+        finally:
+            await client.aclose()
+            await served.stop()
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
 
 
 @pytest.mark.parametrize("fault", [Fault(), Fault(after=Trouble(Way.DROPPED)), Fault(after=Trouble(Way.TRUNCATED))])

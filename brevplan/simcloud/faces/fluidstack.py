@@ -239,10 +239,11 @@ class FluidStackFace:
 
     def _address(self, one: Instance) -> str | None:
         """Give the private address of a machine that has booted; the API has no field for a port, it is always 22."""
-        if not one.private_ip:
-            return None
-        elsewhere = self._address_of(one.cloud_id) if self._address_of is not None else None
-        return (elsewhere[0] if elsewhere is not None else one.private_ip) or None
+        if self._address_of is None:
+            return one.private_ip or None
+        # a machine that does not run listens nowhere, whatever is remembered of it
+        elsewhere = self._address_of(one.cloud_id) if one.status is LifecycleStatus.RUNNING else None
+        return (elsewhere[0] if elsewhere is not None else "") or None
 
     # Types
 
@@ -358,7 +359,7 @@ def face(
 ) -> FluidStackFace:
     """Give the face of one region. Its cloud behaves as FluidStack does where it is not idempotent and fences nothing.
 
-    `address_of` gives address and port where a machine can really be reached, None where it is not.
+    `address_of` gives address and port where a machine that runs can really be reached, None where it cannot be.
     """
     return FluidStackFace(
         cloud, key, projects=projects, region=region, quirks=quirks or Quirks(), address_of=address_of
