@@ -7,13 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from bench import projects
-from bench.crash import CLOUDS, LOSING, MACHINES, audit, run_trials
+from bench.crash import CLOUDS, EMBEDDED, LOSING, audit, run_trials
 from bench.measure import BREVPLAN, Workbench
 from brevplan.simcloud.model import with_body
 from brevplan.simcloud.store import Store
 
 TRIALS = 20
 LOSING_TRIALS = 3
+MACHINES = EMBEDDED.machines
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from brevplan.contract.client import Capability
 from brevplan.contract.errors import Unavailable
 from brevplan.engine.apply import Result
-from brevplan.engine.machines import BEING_CHANGED
+from brevplan.engine.over_ssh import BEING_CHANGED
 from brevplan.engine.ports import Record
 from brevplan.engine.reach import Door, FoundGpu, Unreachable
 from brevplan.simcloud.faults import NO_FAULT, Fault
