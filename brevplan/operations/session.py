@@ -24,7 +24,7 @@ from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
-from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
+from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, MapType, Type
 from brevplan.lang.values import Value, has_secret, has_unknown, reveal_deep, to_python
 from brevplan.operations.catalogue_cache import NO_CACHE, Catalogue, CatalogueCache
 from brevplan.operations.credentials import stored_credentials
@@ -33,8 +33,8 @@ from brevplan.providers import registry
 from brevplan.version import VERSION
 
 _TYPES: Mapping[str, Type] = {
-    "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING), "duration": STRING,
-    "rate": NUMBER,
+    "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING),
+    "map(string)": MapType(STRING), "duration": STRING, "rate": NUMBER,
 }  # fmt: skip
 
 

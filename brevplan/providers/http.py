@@ -35,7 +35,7 @@ _SHOWN: Final = 300
 
 _SECRET_FIELDS: Final = frozenset(
     {"api_key", "authorization", "jupyter_token", "jupyter_url", "password", "private_key", "user_data", "envs"}
-    | {"base64_script", "x-api-key", "proxy-authorization", "cookie", "set-cookie"}
+    | {"userdata", "base64_script", "x-api-key", "proxy-authorization", "cookie", "set-cookie"}
 )
 """What is left out of a trace wherever it stands: credentials, and what users put into a machine."""
 

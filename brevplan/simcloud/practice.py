@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from brevplan.simcloud.ssh import MachineShells
 
 FACES: Final[Mapping[str, str]] = {
+    "fluidstack": "brevplan.simcloud.faces.fluidstack",
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
     "shadeform": "brevplan.simcloud.faces.shadeform",
 }
@@ -32,6 +33,14 @@ FACES: Final[Mapping[str, str]] = {
 
 Where = tuple[str, int]
 """Host and port."""
+ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "fluidstack": {
+        "project": '"00000000-0000-4000-b000-000000000001"',
+        "region": '"us-east-1"',
+        "private_access": "true",
+    },
+}
+"""What a provider block needs beside its key and endpoint to lead to a simulated cloud, as it is written there."""
 
 _ROUND_S: Final = 0.1
 """How often it is looked for machines that have come or gone since."""
