@@ -145,7 +145,7 @@ class Owner:
             if path.is_file() and path not in self.given:
                 places[str(path.relative_to(self.home))] = path.read_bytes()
         return [
-            f"{name} in {place}: …{content[max(0, content.find(form) - 80):][:160]!r}"
+            f"{name} in {place}: …{content[max(0, content.find(form) - 80) :][:160]!r}"
             for name, secret in self.secrets.items()
             for form in _forms(secret)
             for place, content in places.items()
@@ -249,7 +249,10 @@ def echoing() -> Iterator[str]:
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = f"{self.headers.get('Authorization')} {self.headers.get('X-API-KEY')}"
-            told = {"error": {"code": "global/invalid-api-key", "message": f"bad key: {sent}"}, "message": f"bad {sent}"}
+            told = {
+                "error": {"code": "global/invalid-api-key", "message": f"bad key: {sent}"},
+                "message": f"bad {sent}",
+            }
             content = json.dumps(told).encode()
             self.send_response(401)
             self.send_header("Content-Length", str(len(content)))
