@@ -42,7 +42,7 @@ def provider_keys(config: Config) -> dict[str, ProviderBlock | None]:
     """Give every provider that the configuration uses: its blocks, and those that are named without one."""
     keys: dict[str, ProviderBlock | None] = dict(config.providers)
     for ref in ProviderChoice(config).named():
-        if ref.text not in keys and ref.text in registry.MODULES:
+        if ref.text not in keys and registry.is_known(ref.text):
             keys[ref.text] = None
     return keys
 

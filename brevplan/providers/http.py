@@ -245,6 +245,8 @@ def _seconds(value: object, default: float) -> float:
 def _check_endpoint(endpoint: str, provider: str) -> None:
     import httpx
 
+    if "@" in endpoint:  # before anything is said that shows it: what stands before it may be a key
+        raise Rejected("endpoint must not hold a credential", provider=provider, sent=Sent.NO)
     try:
         url = httpx.URL(endpoint)
     except httpx.InvalidURL as problem:
@@ -253,8 +255,6 @@ def _check_endpoint(endpoint: str, provider: str) -> None:
         raise Rejected(
             f'endpoint "{endpoint}" is not a URL such as https://api.example.com/v1', provider=provider, sent=Sent.NO
         )
-    if url.userinfo:
-        raise Rejected("endpoint must not hold a credential", provider=provider, sent=Sent.NO)
 
 
 def retry_after(text: str, now: datetime) -> float | None:
