@@ -24,6 +24,8 @@ class Argument:
     default: object = None
     minimum: float | None = None
     description: str = ""
+    example: object = None
+    """A value to practise with, where a simulated cloud needs one."""
 
 
 COMMON_ARGUMENTS: tuple[Argument, ...] = (

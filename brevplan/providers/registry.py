@@ -10,11 +10,12 @@ from brevplan.contract.provider import Argument, ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.providers.lambda_cloud",
+    "launchpad": "brevplan.providers.launchpad",
     "local": "brevplan.providers.local",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius")
+PLANNED: Final = ("aws", "fluidstack", "nebius")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 

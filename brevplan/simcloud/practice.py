@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FACES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
+    "launchpad": "brevplan.simcloud.faces.launchpad",
     "shadeform": "brevplan.simcloud.faces.shadeform",
 }
 """The APIs that can be served, by provider."""
