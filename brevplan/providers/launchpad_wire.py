@@ -275,7 +275,7 @@ class TypeName(Struct, frozen=True):
         if len(parts) < 3 or not all(parts):
             return None
         gpu, _, count = parts[1].rpartition("x")
-        if not gpu or not (count.isascii() and count.isdigit()) or len(count) > 3:
+        if not gpu or not (count.isascii() and count.isdigit()) or count[0] == "0" or len(count) > 3:
             return None
         return cls(parts[0], gpu, int(count), parts[2], parts[3] if len(parts) == 4 else "")
 
