@@ -13,6 +13,7 @@ import pytest
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
 from brevplan.contract.provider import ProviderSpec
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
 from brevplan.providers import registry
@@ -99,9 +100,9 @@ def applied(lab: LaunchLab, **how: Any) -> None:
 
 
 def mistakes(lab: LaunchLab) -> str:
-    with pytest.raises(Exception, match=r".") as caught:
+    with pytest.raises(DiagnosticsError) as caught:
         lab.plan()
-    return " ".join(str(item) for item in getattr(caught.value, "diagnostics", [caught.value]))
+    return str(caught.value.diagnostics)
 
 
 def test_apply_and_then_there_is_nothing_to_do(lab: LaunchLab) -> None:
@@ -333,7 +334,7 @@ def test_rec_a_rule_that_cannot_be_kept_is_an_error_of_the_plan(
 
 def test_a_machine_that_lets_nobody_in_is_an_error_of_the_plan(lab: LaunchLab) -> None:
     lab.text = text(1, home=None)
-    assert "Nobody is let in" in mistakes(lab) or "only addresses that are named" in mistakes(lab)
+    assert "Nobody is let in" in mistakes(lab)
     assert lab.machines() == []
     lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"), home=None)
     applied(lab)
