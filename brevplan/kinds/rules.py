@@ -85,7 +85,9 @@ class Rule:
             left = tuple(text for text in left if not _is_ipv6(text))
         if not reach.networks:
             left = tuple(text for text in left if _is_single(text))
-        return replace(self, ranges=left) if left or not self.ranges else None
+        if not left and (self.ranges or not reach.networks):
+            return None
+        return replace(self, ranges=left) if reach.ports else Rule(FIRST_PORT, LAST_PORT, "", left)
 
     def contract(self) -> FirewallRule:
         return FirewallRule(from_port=self.low, to_port=self.high, ip_ranges=self.ranges, protocol=self.protocol)
