@@ -8,7 +8,7 @@ from typing import Literal
 
 from brevplan.contract.client import CloudClient, Connection, Traits
 
-ArgumentType = Literal["string", "number", "bool", "list(string)", "duration", "rate"]
+ArgumentType = Literal["string", "number", "bool", "list(string)", "map(string)", "duration", "rate"]
 """`duration` is text such as `60s`, `rate` a number from 0 to 1."""
 
 
@@ -24,8 +24,6 @@ class Argument:
     default: object = None
     minimum: float | None = None
     description: str = ""
-    example: object = None
-    """A value to practise with, where a simulated cloud needs one."""
 
 
 COMMON_ARGUMENTS: tuple[Argument, ...] = (

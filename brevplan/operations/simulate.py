@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from brevplan.contract.provider import Argument
 from brevplan.diagnostics import failure, suggest
 from brevplan.operations.world import Outside
-from brevplan.providers import registry
-from brevplan.simcloud.practice import FACES, Practice, Wishes
+from brevplan.simcloud.practice import ARGUMENTS, FACES, KEY_ARGUMENTS, Practice, Wishes
 
-__all__ = ["Wishes", "check_providers", "needed_arguments", "simulate"]
+__all__ = ["ARGUMENTS", "KEY_ARGUMENTS", "Wishes", "check_providers", "simulate"]
 
 
 def check_providers(names: Sequence[str]) -> list[str]:
@@ -21,12 +19,6 @@ def check_providers(names: Sequence[str]) -> list[str]:
             hint = suggest(name, sorted(FACES)) or f"There are: {', '.join(sorted(FACES))}."
             raise failure("Unknown provider", f'"{name}" has no simulated cloud.', hint=hint)
     return sorted(set(names)) or sorted(FACES)
-
-
-def needed_arguments(name: str) -> list[Argument]:
-    """Give the arguments without which a provider block leads to no simulated cloud."""
-    found = registry.spec(name).arguments
-    return [argument for argument in found if argument.sensitive or argument.example is not None]
 
 
 async def simulate(

@@ -57,16 +57,16 @@ ARGUMENTS: Final = (
         description="A user's API token.",
     ),
     Argument(
-        "org_name", required=True, environment="LAUNCHPAD_ORG_NAME", example="acme",
+        "org_name", required=True, environment="LAUNCHPAD_ORG_NAME",
         description="The organisation that deployments are requested for.",
     ),
     Argument(
-        "requester_email", required=True, environment="LAUNCHPAD_REQUESTER_EMAIL", example="ops@example.com",
+        "requester_email", required=True, environment="LAUNCHPAD_REQUESTER_EMAIL",
         description="The e-mail address of who requests deployments.",
     ),
     Argument("requester_name", description="The name of who requests them; the e-mail address where it is left out."),
     Argument(
-        "ip_allowlist", "list(string)", example=["127.0.0.1"],
+        "ip_allowlist", "list(string)",
         description="Single addresses that every machine lets in, beside those of its firewalls: yours.",
     ),
     Argument("experience_id", description="What is deployed onto machines; a minimal system where it is left out."),

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench import projects
-from bench.crash import CLOUDS, EMBEDDED, LOSING, audit, run_trials
+from bench.crash import CLOUDS, EMBEDDED, LOSING, Ground, audit, audit_of_the_end, run_trials
 from bench.measure import BREVPLAN, Workbench
 from brevplan.simcloud.model import with_body
 from brevplan.simcloud.store import Store

@@ -320,9 +320,9 @@ def test_without_ssh_nothing_is_said_of_it(served: Served) -> None:
 
 UNPRIVILEGED = 65534
 DROPPED = (
-    "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); "
+    f"import os, sys; os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED}); "
     "from brevplan.cli.main import main; main(sys.argv[1:])"
-).format(UNPRIVILEGED)
+)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as somebody else")

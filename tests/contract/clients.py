@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
+from brevplan.providers.fluidstack import connect as connect_fluidstack
 from brevplan.providers.launchpad import connect as connect_launchpad
 from brevplan.providers.local import LocalClient
 from brevplan.providers.shadeform import connect as connect_shadeform
+from tests.providers.fluidstack_bench import PRICES
+from tests.providers.fluidstack_bench import Bench as FluidStackBench
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
 from tests.providers.launchpad_bench import Bench as LaunchpadBench
 from tests.providers.shadeform_bench import Bench
@@ -33,6 +36,15 @@ class OpenPacer:
 
 def connection(folder: Path, clock: Clock, **settings: Any) -> Connection:
     return Connection(settings=settings, environment={}, directory=str(folder), pacer=OpenPacer(), clock=clock)
+
+
+@asynccontextmanager
+async def fluidstack(folder: Path) -> AsyncIterator[Connected]:
+    bench = FluidStackBench(folder, how={"boot_s": 30.0, "stop_s": 10.0, "list_lag_s": 5.0, "end_s": 20.0})
+    client = connect_fluidstack(bench.connection(prices=PRICES))
+    yield Connected(client, bench.clock, ("us-east-1-noSub-gpu_8x_h100_sxm5", "us-east-1-noSub-gpu_8x_b200_sxm6"))
+    await client.aclose()
+    assert bench.wire.violations == []
 
 
 @asynccontextmanager
@@ -70,6 +82,7 @@ async def launchpad(folder: Path) -> AsyncIterator[Connected]:
 
 
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
+    "fluidstack": fluidstack,
     "lambda": lambda_cloud,
     "launchpad": launchpad,
     "local": local,

@@ -41,7 +41,6 @@ from brevplan.contract.model import (
     RefId,
     instance_type_id,
 )
-from brevplan.operations.simulate import needed_arguments
 from brevplan.operations.world import SystemClock
 from brevplan.providers import launchpad, launchpad_wire, registry
 from brevplan.simcloud import catalogue
@@ -168,14 +167,6 @@ def test_the_word_before_the_token_is_token() -> None:
     api = Canned(page())
     api.run(lambda client: client.list_instances())
     assert api.asked[0].headers["Authorization"] == f"Token {TOKEN}"
-
-
-def test_the_block_of_a_simulated_cloud_holds_all_that_a_machine_needs(bench: Bench) -> None:
-    needed = needed_arguments("launchpad")
-    given = {one.name: TOKEN if one.sensitive else one.example for one in needed}
-    assert set(given) == {"api_token", "org_name", "requester_email", "ip_allowlist"}
-    assert [one.name for one in needed_arguments("shadeform")] == ["api_key"]
-    assert bench.run(lambda client: client.create_instance(wanted()), **given).ref_id == REF
 
 
 # Paths and pages
