@@ -13,7 +13,7 @@ import click
 from brevplan.cli.terminal import Terminal
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import failure
-from brevplan.operations.simulate import ARGUMENTS, Wishes, check_providers
+from brevplan.operations.simulate import ARGUMENTS, KEY_ARGUMENTS, Wishes, check_providers
 from brevplan.operations.simulate import simulate as serve
 from brevplan.operations.world import system_world
 
@@ -67,7 +67,7 @@ def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str,
 def _block(name: str, endpoint: str, wishes: Wishes) -> Iterator[str]:
     """Give the provider block that leads to a simulated cloud, with the limits that this one has."""
     yield f'\nprovider "{name}" {{'
-    yield f"  api_key             = {json.dumps(wishes.key)}"
+    yield f"  {KEY_ARGUMENTS.get(name, 'api_key'):<19} = {json.dumps(wishes.key)}"
     yield f'  endpoint            = "{endpoint}"'
     for argument, written in ARGUMENTS.get(name, {}).items():
         yield f"  {argument:<19} = {written}"

@@ -16,11 +16,12 @@ from brevplan.contract.provider import Argument, ProviderSpec
 MODULES: Final[Mapping[str, str]] = {
     "fluidstack": "brevplan.providers.fluidstack",
     "lambda": "brevplan.providers.lambda_cloud",
+    "launchpad": "brevplan.providers.launchpad",
     "local": "brevplan.providers.local",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "launchpad", "nebius")
+PLANNED: Final = ("aws", "nebius")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FACES: Final[Mapping[str, str]] = {
     "fluidstack": "brevplan.simcloud.faces.fluidstack",
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
+    "launchpad": "brevplan.simcloud.faces.launchpad",
     "shadeform": "brevplan.simcloud.faces.shadeform",
 }
 """The APIs that can be served, by provider."""
@@ -39,8 +40,16 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
         "region": '"us-east-1"',
         "private_access": "true",
     },
+    "launchpad": {
+        "org_name": '"acme"',
+        "requester_email": '"ops@example.com"',
+        "ip_allowlist": '["127.0.0.1"]',
+    },
 }
 """What a provider block needs beside its key and endpoint to lead to a simulated cloud, as it is written there."""
+
+KEY_ARGUMENTS: Final = {"launchpad": "api_token"}
+"""What the argument of the key is called where it is not `api_key`."""
 
 _ROUND_S: Final = 0.1
 """How often it is looked for machines that have come or gone since."""

@@ -361,3 +361,21 @@ def _said_by_somebody_else(folder: Path) -> str:
     finally:
         process.terminate()
         process.wait(20)
+
+
+# A cloud behind bastions
+
+
+def test_machines_of_launchpad_say_themselves_at_which_port_they_answer(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    port = free_port()
+    with simulated(tmp_path, f"-ssh-port={port}", names=["launchpad"]) as served:
+        declare_with_ssh(tmp_path, served.block("launchpad"), port)
+        written = (tmp_path / "main.hcl").read_text()
+        (line,) = [line for line in written.splitlines(keepends=True) if " ".join(line.split()) == f"port = {port}"]
+        (tmp_path / "main.hcl").write_text(written.replace(line, "").replace("gpu_1x_a10", "oci.a10x1.pcie"))
+        run(tmp_path, "apply", "-auto-approve")
+        run(tmp_path, "plan", "-detailed-exitcode")
+        assert len(machines(served, "launchpad")) == 1
+        run(tmp_path, "destroy", "-auto-approve")
+        assert machines(served, "launchpad") == []

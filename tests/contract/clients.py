@@ -10,11 +10,13 @@ from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
 from brevplan.providers.fluidstack import connect as connect_fluidstack
+from brevplan.providers.launchpad import connect as connect_launchpad
 from brevplan.providers.local import LocalClient
 from brevplan.providers.shadeform import connect as connect_shadeform
 from tests.providers.fluidstack_bench import PRICES
 from tests.providers.fluidstack_bench import Bench as FluidStackBench
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
+from tests.providers.launchpad_bench import Bench as LaunchpadBench
 from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
 
@@ -70,9 +72,19 @@ async def lambda_cloud(folder: Path) -> AsyncIterator[Connected]:
     assert violations(bench.transport.inner) == []
 
 
+@asynccontextmanager
+async def launchpad(folder: Path) -> AsyncIterator[Connected]:
+    bench = LaunchpadBench(folder, how={"boot_s": 30.0, "list_lag_s": 5.0, "end_s": 20.0})
+    client = connect_launchpad(bench.connection())
+    yield Connected(client, bench.clock, ("us-west-1-noSub-oci.h100x8.sxm", "us-east-1-noSub-oci.b200x8.sxm"))
+    await client.aclose()
+    assert bench.wire.violations == []
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
     "fluidstack": fluidstack,
     "lambda": lambda_cloud,
+    "launchpad": launchpad,
     "local": local,
     "shadeform": shadeform,
 }
