@@ -292,3 +292,12 @@ def test_a_key_in_the_endpoint_is_refused_and_not_shown(cloud: str, owner: Owner
         told = owner.run("plan", codes=(1,))
         assert "endpoint" in told
     assert owner.leaks() == []
+
+
+@pytest.mark.parametrize(
+    "text", [API_KEY, base64.b64encode(f"export KEY={API_KEY}!".encode()).decode(), quote(API_KEY, "")]
+)
+def test_the_search_is_not_blind(text: str, owner: Owner) -> None:
+    assert owner.leaks() == []
+    (owner.project / "kept.log").write_text(f"it says {text} here")
+    assert [leak.split(":")[0] for leak in owner.leaks()] == ["API key in project/kept.log"]
