@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench crash simulate conformance fuzz fmt golden grammar clean
+.PHONY: demo test check bench crash simulate conformance matrix damage fuzz fmt golden grammar clean
 
 INPUTS ?= 200000
+FILES ?= 2000
 SEEDS ?= 0:100000
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -41,6 +42,13 @@ simulate: $(INSTALLED)
 # Puts the cases of the language, and made-up expressions, to terraform's console and to ours. Needs terraform on PATH.
 conformance: $(INSTALLED)
 	$(BIN)/python -m tools.conformance
+
+# Runs the tests of the providers, and writes what each cloud can do into the README.
+matrix: $(INSTALLED)
+	$(BIN)/python -m tools.matrix
+
+damage: $(INSTALLED)
+	$(BIN)/python -m tools.damage --files $(FILES)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.run --inputs $(INPUTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,10 @@ def _openapi(path: Path) -> Any:
     return OpenAPI.from_file_path(str(path))
 
 
+CHECKED: Counter[str] = Counter()
+"""How many calls were held against a description in this session, by provider."""
+
+
 class SpecTransport(httpx.AsyncBaseTransport):
     """Carries requests to an application in this process; each request and each answer has to fit the file.
 
@@ -56,6 +61,7 @@ class SpecTransport(httpx.AsyncBaseTransport):
         content = await request.aread()
         target = request.url.path.removeprefix(self._mount)
         self.calls.append(f"{request.method} {target}")
+        CHECKED[self._mount.strip("/").partition("/")[0]] += self._path is not None
         mocked = self._request(request, target, content)
         self._check("request", request.method, target, lambda api: api.validate_request(mocked))
         try:
