@@ -11,10 +11,11 @@ from brevplan.contract.provider import Argument, ProviderSpec
 MODULES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.providers.lambda_cloud",
     "local": "brevplan.providers.local",
+    "nebius": "brevplan.providers.nebius",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius")
+PLANNED: Final = ("aws", "fluidstack", "launchpad")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 
