@@ -20,7 +20,6 @@ from nebius.aio.service_error import RequestError, RequestStatusExtended
 from nebius.aio.token.options import (
     OPTION_MAX_RETRIES,
     OPTION_RENEW_REQUEST_TIMEOUT,
-    OPTION_RENEW_SYNCHRONOUS,
     OPTION_REPORT_ERROR,
 )
 from nebius.base.error import SDKError
@@ -124,7 +123,6 @@ class NebiusApi:
                 per_retry_timeout=self._timeout,
                 auth_timeout=2 * self._timeout,
                 auth_options={
-                    OPTION_RENEW_SYNCHRONOUS: "1",
                     OPTION_MAX_RETRIES: "0",
                     OPTION_REPORT_ERROR: "1",
                     OPTION_RENEW_REQUEST_TIMEOUT: str(self._timeout),

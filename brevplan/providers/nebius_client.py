@@ -199,7 +199,18 @@ class NebiusClient:
         return [machine for machine in found if matches(machine, wanted)]
 
     async def get_instance(self, cloud_id: CloudId) -> Instance:
-        return await self._whole(await self._message(cloud_id, "get_instance"), "get_instance")
+        """Give a machine, with the rules of its security group: those a list leaves out."""
+        operation = "get_instance"
+        message = await self._message(cloud_id, operation)
+        machine = await self._whole(message, operation)
+        attached = _groups_of(message)
+        if len(attached) != 1:
+            return machine
+        try:
+            rules = await self._pages(self._rules.list, ListSecurityRulesRequest, attached[0], operation)
+        except NotFound:
+            return machine
+        return replace(machine, firewall_rules=wire.read_rules(rules))
 
     async def _read(
         self, messages: Sequence[InstanceMessage], project: _Project, operation: str, urgency: Urgency
@@ -509,7 +520,7 @@ class NebiusClient:
     async def _own_group(self, cloud_id: CloudId, operation: str) -> str:
         message = await self._message(cloud_id, operation)
         ref_id = message.metadata.labels.get(wire.REF_LABEL, "")
-        attached = [group.id for interface in message.spec.network_interfaces for group in interface.security_groups]
+        attached = _groups_of(message)
         if len(attached) == 1 and ref_id:
             request = GetSecurityGroupRequest(id=attached[0])
             group = await self._api.call(self._groups.get, request, operation, Urgency.SETTLE)
@@ -646,6 +657,10 @@ def _answer(attrs: CreateInstanceAttrs, cloud_id: str) -> Instance:
         stoppable=True,
     )
     return wire.with_machine_type(machine)
+
+
+def _groups_of(message: InstanceMessage) -> list[str]:
+    return [group.id for interface in message.spec.network_interfaces for group in interface.security_groups]
 
 
 def _project(found: Project) -> _Project:

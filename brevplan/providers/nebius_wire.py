@@ -55,6 +55,7 @@ from nebius.api.nebius.vpc.v1 import (
     RuleIngress,
     RuleProtocol,
     RuleType,
+    SecurityRule,
     SecurityRuleSpec,
 )
 
@@ -62,6 +63,7 @@ from brevplan.contract.bytes import Bytes
 from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
+    FirewallRule,
     FirewallRules,
     Gpu,
     Image,
@@ -99,6 +101,8 @@ _LABEL_LENGTH: Final = 63
 _PLAIN: Final = (ascii_letters + digits + ".-").encode()
 _MOST_IN_A_RULE: Final = 8
 """How many ports, and how many address ranges, one rule of a security group takes."""
+
+_EVERY_PORT: Final = range(1, 65536)
 
 DEFAULT_DISK: Final = Bytes(1280, "GiB")
 SMALLEST_DISK: Final = Bytes(50, "GiB")
@@ -454,6 +458,49 @@ def _parts(items: Sequence[T]) -> Iterator[list[T]]:
     """Cut a list into parts that one rule takes; an empty list is one part, and means everything."""
     for start in range(0, max(len(items), 1), _MOST_IN_A_RULE):
         yield list(items[start : start + _MOST_IN_A_RULE])
+
+
+def read_rules(found: Iterable[SecurityRule]) -> FirewallRules:
+    """Read the rules of a group as they were declared: what stands for SSH, for names and for all the way out, is not
+    among them.
+    """
+    inward: dict[tuple[str, tuple[str, ...]], set[int]] = {}
+    outward: dict[tuple[str, tuple[str, ...]], set[int]] = {}
+    everything_out = False
+    for rule in found:
+        protocol = "" if rule.spec.protocol == RuleProtocol.ANY else rule.spec.protocol.name.lower()
+        if rule.spec.ingress is not None:
+            key = protocol, tuple(sorted(rule.spec.ingress.source_cidrs))
+            inward.setdefault(key, set()).update(rule.spec.ingress.destination_ports or _EVERY_PORT)
+        elif rule.spec.egress is not None:
+            key = protocol, tuple(sorted(rule.spec.egress.destination_cidrs))
+            ports = rule.spec.egress.destination_ports
+            everything_out = everything_out or (key == ("", ()) and not ports)
+            outward.setdefault(key, set()).update(ports or _EVERY_PORT)
+    inward.get(("tcp", ()), set()).discard(22)
+    for protocol in ("tcp", "udp"):
+        outward.get((protocol, ()), set()).discard(53)
+    return FirewallRules(ingress=tuple(_runs(inward)), egress=None if everything_out else tuple(_runs(outward)))
+
+
+def _runs(found: Mapping[tuple[str, tuple[str, ...]], set[int]]) -> Iterator[FirewallRule]:
+    """Give a rule for each run of ports; what is open to both protocols is one rule."""
+    for (protocol, ranges), ports in found.items():
+        twin = found.get(({"tcp": "udp", "udp": "tcp"}.get(protocol, ""), ranges), set())
+        both = ports & twin if protocol == "tcp" else set()
+        own = ports - twin if protocol in ("tcp", "udp") else ports
+        for open_to, some in ((protocol, own), ("", both)):
+            for low, high in _consecutive(sorted(some)):
+                name = f"{open_to or 'tcp+udp'} {low}-{high} {','.join(ranges) or 'anywhere'}"
+                yield FirewallRule(from_port=low, to_port=high, ip_ranges=ranges, protocol=open_to, id=name)
+
+
+def _consecutive(ports: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = 0
+    for place in range(1, len(ports) + 1):
+        if place == len(ports) or ports[place] != ports[place - 1] + 1:
+            yield ports[start], ports[place - 1]
+            start = place
 
 
 def _rule_name(direction: str, protocol: RuleProtocol, ranges: Iterable[str], ports: Iterable[int]) -> str:

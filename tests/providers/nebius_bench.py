@@ -1,4 +1,4 @@
-"""A Nebius to test at: its gRPC services over the simulated cloud, on a real port of 127.0.0.1, in a thread of its own."""
+"""A Nebius to test at: its gRPC services over the simulated cloud, on a real port, in a thread of their own."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def pem(name: str) -> tuple[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private.decode(), public.decode()
 
 

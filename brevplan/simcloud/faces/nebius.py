@@ -648,9 +648,13 @@ def _check_image(spec: compute.DiskSpec) -> None:
 
 
 def _check_rule(spec: vpc.SecurityRuleSpec) -> None:
-    match = spec.ingress if spec.ingress is not None else spec.egress
-    ranges = spec.ingress.source_cidrs if spec.ingress is not None else match.destination_cidrs if match else []
-    if match is None or len(ranges) > 8 or len(match.destination_ports) > 8 or any(":" in text for text in ranges):
+    if spec.ingress is not None:
+        ranges, ports = spec.ingress.source_cidrs, spec.ingress.destination_ports
+    elif spec.egress is not None:
+        ranges, ports = spec.egress.destination_cidrs, spec.egress.destination_ports
+    else:
+        raise Rejected("a rule needs a direction")
+    if len(ranges) > 8 or len(ports) > 8 or any(":" in text for text in ranges):
         raise Rejected("a rule has at most 8 ports and 8 IPv4 ranges")
 
 
@@ -738,7 +742,7 @@ class GrpcServer:
     async def start(self) -> int:
         """Begin to serve; give the port. Raises `OSError` when it is taken."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handlers: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+        handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         for method in self._face.methods:
             service = method.client.get_descriptor()
             known = next(one for one in service.methods if one.name == method.name)
