@@ -63,7 +63,7 @@ async def lambda_cloud(folder: Path) -> AsyncIterator[Connected]:
 
 @asynccontextmanager
 async def nebius(folder: Path) -> AsyncIterator[Connected]:
-    bench = NebiusBench(folder, how={"boot_s": 30.0, "list_lag_s": 5.0, "stop_s": 10.0, "end_s": 20.0})
+    bench = NebiusBench(folder, how={"boot_s": 10.0, "list_lag_s": 3.0, "stop_s": 5.0, "end_s": 6.0})
     client = connect_nebius(bench.connection())
     h100, b200 = native("gpu_8x_h100_sxm5"), native("gpu_8x_b200_sxm6", "us-east-1")
     try:
