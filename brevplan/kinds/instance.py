@@ -16,6 +16,7 @@ from brevplan.contract.model import (
     HALTED,
     CloudId,
     CreateInstanceAttrs,
+    FirewallPattern,
     Image,
     Instance,
     InstanceType,
@@ -600,7 +601,17 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
                     suggest(name, known) or shown,
                 )
             )  # fmt: skip
-    has_data = reveal(desired.get("user_data")) not in (None, "")
+    script = reveal(desired.get("user_data"))
+    has_data = script not in (None, "")
+    is_ours = ability.traits.firewall_pattern is FirewallPattern.USER_DATA
+    if is_ours and isinstance(script, str) and script and not script.startswith("#!"):
+        findings.append(
+            Finding(
+                "user_data", "Not possible here",
+                f"At {ability.traits.provider} it goes into the start-up script that sets the firewall up.",
+                "Write it as a script of its own that begins with #!, such as #!/bin/sh.",
+            )
+        )  # fmt: skip
     if has_data and Capability.USER_DATA not in ability.traits.capabilities:
         findings.append(
             Finding("user_data", "Not possible here", f"{ability.traits.provider} takes no user data at creation.")

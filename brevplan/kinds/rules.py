@@ -187,15 +187,19 @@ def _effective(firewalls: tuple[Value, ...], reach: FirewallReach) -> Value:
 def _with_peers(firewalls: tuple[Value, ...], reach: FirewallReach, peers: Peers) -> Value:
     ingress: set[Rule] = set()
     egress: set[Rule] = set()
+    among: set[Rule] = set()
     for firewall in firewalls:
         value = reveal(firewall)
         if not isinstance(value, Mapping_) or has_unknown(value):
             return Unknown(because="firewalls")
-        ingress.update(_declared(value, "ingress", peers))
-        egress.update(_declared(value, "egress", peers))
+        ingress.update(_declared(value, "ingress"))
+        egress.update(_declared(value, "egress"))
+        among.update(_among_peers(value, peers))
     restricts = bool(egress) and reach.egress
+    # what lets peers in everywhere says nothing of who may log in: else a cluster would shut its owner out
     if not any(rule.covers_ssh for rule in ingress):
         ingress.add(SSH)
+    ingress |= among
     return _object(_enforced(ingress, reach), _enforced(egress, reach) if restricts else None)
 
 
@@ -234,13 +238,14 @@ def inexact_rules(firewall: Value, reach: FirewallReach) -> list[tuple[str, str]
     return found
 
 
-def _declared(firewall: Mapping_, name: str, peers: Peers) -> Iterable[Rule]:
-    for block in _blocks(firewall, name):
-        rule = Rule.declared(block)
-        if not _is_among_peers(block):
-            yield rule
-        elif others := peers.get(str(firewall.items.get("id")), frozenset()):
-            yield replace(rule, ranges=_normal(others))
+def _declared(firewall: Mapping_, name: str) -> list[Rule]:
+    return [Rule.declared(block) for block in _blocks(firewall, name) if not _is_among_peers(block)]
+
+
+def _among_peers(firewall: Mapping_, peers: Peers) -> list[Rule]:
+    others = peers.get(str(firewall.items.get("id")), frozenset())
+    among = [Rule.declared(block) for block in _blocks(firewall, "ingress") if others and _is_among_peers(block)]
+    return [replace(rule, ranges=_normal(others)) for rule in among]
 
 
 def _is_among_peers(block: Mapping[str, Value]) -> bool:

@@ -227,10 +227,14 @@ def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnost
 async def read_catalogues(
     accounts: Mapping[str, Account], wanted: Iterable[str], facts: Facts, cache: CatalogueCache = NO_CACHE
 ) -> None:
-    """Fetch types, locations and images of accounts into the facts; raise `CloudError`."""
+    """Fetch types, locations and images of accounts into the facts, or why that cannot be done."""
 
     async def read(alias: str) -> None:
-        found = await read_catalogue(accounts[alias], cache)
+        try:
+            found = await read_catalogue(accounts[alias], cache)
+        except CloudError as problem:
+            facts.unreadable[alias] = str(problem)
+            return
         facts.types[alias] = {(item.type, item.location): item for item in found.types}
         facts.locations[alias] = found.locations
         if found.images is not None:
