@@ -5,7 +5,6 @@ The vendor's library is loaded with the first client only: whoever uses other cl
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from brevplan.contract.client import Capability, Connection, FirewallReach, Traits
@@ -76,12 +75,13 @@ TRAITS: Final = Traits(
 
 def connect(connection: Connection) -> NebiusClient:
     """Make the client of an account; raise `Rejected` where the vendor's library is not installed."""
-    if find_spec("nebius") is None:
+    try:
+        from brevplan.providers.nebius_client import NebiusClient  # an extra, and slow to load
+    except ModuleNotFoundError as problem:
         raise Rejected(
-            "Nebius' own library is not installed: pip install 'brevplan[nebius]'", provider=NAME, sent=Sent.NO
-        )
-    from brevplan.providers.nebius_client import NebiusClient  # an extra, and slow to load
-
+            f"Nebius' own library is not installed ({problem.name}): pip install 'brevplan[nebius]'",
+            provider=NAME, sent=Sent.NO,
+        ) from None  # fmt: skip
     return NebiusClient(connection)
 
 

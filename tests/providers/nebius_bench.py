@@ -12,15 +12,18 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from nebius.api.nebius.common.v1 import ResourceMetadata
+from nebius.api.nebius.compute.v1 import CreateDiskRequest, DiskSpec
 
 from brevplan.contract.client import Clock, Connection, Urgency
 from brevplan.contract.model import CloudId, Instance
 from brevplan.providers.nebius_client import NebiusClient
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.nebius import TENANT, GrpcServer, NebiusFace, type_name
+from brevplan.simcloud.faces.nebius import TENANT, GrpcServer, NebiusFace, project_id, type_name
 from brevplan.simcloud.faults import Faults
 from brevplan.simcloud.model import Behaviour
+from brevplan.simcloud.store import Store
 from tests.providers.shadeform_bench import Recorded
 from tests.simcloud.build import HandClock, attrs
 from tests.world import ChosenFaults
@@ -154,6 +157,23 @@ class Bench:
 
     def messages(self, operation: str) -> list[Any]:
         return [message for name, _, message in self.served.asked if name == operation]
+
+    def forget_keys(self) -> None:
+        """Let the cloud forget the keys of launches, as it does after a while."""
+        store = Store(self.path)
+        for machine in store.machines():
+            store.alter_machine(machine.body.cloud_id, options={**machine.body.options, "key": ""})
+        store.close()
+
+    def leave_disk(self, name: str) -> None:
+        """Make a disk of its own, with no machine."""
+        spec = DiskSpec(size_gibibytes=50, source_image_id="computeimage-e00ubuntu24.04-cuda13.0")
+        metadata = ResourceMetadata(parent_id=project_id("us-west-1"), name=name)
+
+        async def make(client: NebiusClient) -> None:
+            await client._api.call(client._disks.create, CreateDiskRequest(metadata=metadata, spec=spec), "leave_disk")
+
+        self.run(make)
 
     def stop(self) -> None:
         self.served.stop()

@@ -84,7 +84,9 @@ _CODES: Final[tuple[tuple[type[CloudError], StatusCode], ...]] = (
     (AuthFailed, StatusCode.UNAUTHENTICATED),
     (NotReady, StatusCode.FAILED_PRECONDITION),
 )
-_BY_STATUS: Final = {500: StatusCode.INTERNAL, 504: StatusCode.DEADLINE_EXCEEDED}
+_BY_STATUS: Final = {
+    403: StatusCode.PERMISSION_DENIED, 500: StatusCode.INTERNAL, 504: StatusCode.DEADLINE_EXCEEDED,
+}  # fmt: skip
 
 AddressOf = Callable[[str], tuple[str, int] | None]
 """Where a machine of this cloud id really listens for SSH; None where it is as the model says."""
@@ -820,7 +822,7 @@ async def _refuse(context: Any, error: CloudError) -> None:
         code = StatusCode.ALREADY_EXISTS
     elif isinstance(error, Rejected):
         code = StatusCode.INVALID_ARGUMENT
-    code = code or _BY_STATUS.get(error.http_status or 0, StatusCode.UNAVAILABLE)
+    code = _BY_STATUS.get(error.http_status or 0) or code or StatusCode.UNAVAILABLE
     detail = _detail(error)
     status = RequestStatusExtended(
         code=code, message=error.message, details=[], service_errors=[detail] if detail else [], request_id="",
