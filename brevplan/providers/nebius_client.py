@@ -474,7 +474,7 @@ class NebiusClient:
         metadata = ResourceMetadata(parent_id=project, name=ref_id, labels=wire.marks_of(ref_id))
         request = CreateSecurityGroupRequest(metadata=metadata, spec=SecurityGroupSpec(network_id=network))
         try:
-            made = await self._do(self._groups.create, request, "add_security_group", key=f"{ref_id}/group")
+            made = await self._do(self._groups.create, request, "add_security_group")
         except Rejected as problem:
             if problem.code != EXISTS:
                 raise
@@ -490,7 +490,7 @@ class NebiusClient:
         for name, spec in rules.items():
             request = CreateSecurityRuleRequest(metadata=ResourceMetadata(parent_id=group, name=name), spec=spec)
             try:
-                await self._do(self._rules.create, request, "add_security_rule", key=f"{group}/{name}")
+                await self._do(self._rules.create, request, "add_security_rule")
             except NotFound as problem:
                 if operation != _LAUNCH:
                     raise
@@ -592,9 +592,9 @@ class NebiusClient:
 
     # Every call
 
-    async def _do(self, method: Callable[..., Any], request: object, operation: str, *, key: str = "") -> str:
+    async def _do(self, method: Callable[..., Any], request: object, operation: str) -> str:
         """Make a change; give the id of what it is about. It has begun then, and may not be over."""
-        begun = await self._api.call(method, request, operation, Urgency.SETTLE, key=key)
+        begun = await self._api.call(method, request, operation, Urgency.SETTLE)
         self._expect_well(begun, operation)
         return str(begun.resource_id)
 

@@ -20,7 +20,8 @@ from brevplan.contract.model import CloudId, Instance
 from brevplan.providers.nebius_client import NebiusClient
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.nebius import TENANT, GrpcServer, NebiusFace, project_id, type_name
+from brevplan.simcloud.faces.grpc_server import GrpcServer
+from brevplan.simcloud.faces.nebius import TENANT, NebiusFace, project_id, type_name
 from brevplan.simcloud.faults import Faults
 from brevplan.simcloud.model import Behaviour
 from brevplan.simcloud.store import Store

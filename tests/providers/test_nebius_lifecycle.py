@@ -16,7 +16,7 @@ from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
 from brevplan.providers import registry
 from brevplan.providers.nebius_client import NebiusClient
-from brevplan.simcloud.faces.nebius import DISKS, GROUPS, TENANT
+from brevplan.simcloud.faces.nebius import DISKS, GROUPS, TENANT, project_id
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
 from tests.protocol.test_create import on
@@ -29,7 +29,10 @@ FIREWALL = 'resource "firewall" "web" {\n  ingress {\n    from_port = PORT\n    
 
 def text(count: int = 1, body: str = "", rest: str = "") -> str:
     local = configuration(count, body=body, rest=rest).replace("gpu_1x_a10", A10)
-    return local.replace('provider "local" {', f'provider "nebius" {{\n  tenant_id = "{TENANT}"')
+    project = project_id("us-west-1")
+    return local.replace(
+        'provider "local" {', f'provider "nebius" {{\n  tenant_id = "{TENANT}"\n  project_id = "{project}"'
+    )
 
 
 class Held:
@@ -139,6 +142,15 @@ def test_apply_and_then_there_is_nothing_to_do(lab: NebiusLab) -> None:
     assert lab.is_converged(2)
     assert {"team": "ml", "cloud-cred-ref-id": "bp-lab", "created-by": "brevplan"}.items() <= lab.labels().items()
     assert lab.labels()["brevplan-address"] in ("instance.m_5b0_5d", "instance.m_5b1_5d")
+
+
+def test_a_machine_is_found_in_whichever_project(lab: NebiusLab) -> None:
+    lab.text = text(1).replace("project_id", "# project_id")
+    applied(lab)
+    assert lab.is_converged(1)
+    lab.served.calls.clear()
+    lab.plan()
+    assert [lab.served.calls.count(call) for call in ("list_projects", "list_instances")] == [1, 4]
 
 
 def test_a_lost_state_is_adopted_whole(lab: NebiusLab) -> None:
