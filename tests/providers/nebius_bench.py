@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from nebius.api.nebius.common.v1 import ResourceMetadata
-from nebius.api.nebius.compute.v1 import CreateDiskRequest, DiskSpec
+from nebius.api.nebius.compute.v1 import (
+    AttachedDiskSpec,
+    CreateDiskRequest,
+    CreateInstanceRequest,
+    DiskSpec,
+    ExistingDisk,
+    InstanceSpec,
+)
 
 from brevplan.contract.client import Clock, Connection, Urgency
 from brevplan.contract.model import CloudId, Instance
@@ -165,6 +172,21 @@ class Bench:
         for machine in store.machines():
             store.alter_machine(machine.body.cloud_id, options={**machine.body.options, "key": ""})
         store.close()
+
+    def adopt(self, name: str) -> None:
+        """Make a machine as somebody else does: with a disk that has a life of its own, and no group."""
+        self.leave_disk("theirs")
+        spec = InstanceSpec.FromString(self.messages("create_instance")[0].spec.SerializeToString())
+        spec.boot_disk = AttachedDiskSpec(existing_disk=ExistingDisk(id="computedisk-e00000001"))
+        spec.network_interfaces[0].security_groups = []
+        metadata = ResourceMetadata(parent_id=project_id("us-west-1"), name=name)
+
+        async def make(client: NebiusClient) -> None:
+            await client._api.call(
+                client._instances.create, CreateInstanceRequest(metadata=metadata, spec=spec), "adopt"
+            )
+
+        self.run(make)
 
     def leave_disk(self, name: str) -> None:
         """Make a disk of its own, with no machine."""

@@ -720,6 +720,53 @@ def test_a_disk_grows_with_its_machine_and_does_not_shrink(bench: Bench) -> None
     assert "only grow" in str(error)
 
 
+def test_a_machine_of_somebody_else_shows_the_disk_that_it_was_given(bench: Bench) -> None:
+    bench.make()
+    bench.adopt("theirs")
+    (theirs,) = [machine for machine in bench.listed() if machine.name == "theirs"]
+    assert (theirs.ref_id, theirs.disk_size) == ("", Bytes(50, "GiB"))
+    assert theirs.image_id == "computeimage-e00ubuntu24.04-cuda13.0"
+    assert bench.got(theirs.cloud_id).disk_size == Bytes(50, "GiB")
+    bench.run(lambda client: client.resize_volume(theirs.cloud_id, Bytes(60, "GiB")))
+    assert bench.got(theirs.cloud_id).disk_size == Bytes(60, "GiB")
+    error = failed(bench, lambda client: client.replace_firewall_rules(theirs.cloud_id, rules()))
+    assert "the default one of its network" in str(error)
+
+
+# Operations
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(None, OutOfStock), (0, OutOfQuota)])
+def test_an_operation_that_has_failed_tells_stock_from_quota(tmp_path: Path, limit: int | None, kind: type) -> None:
+    bench = Bench(tmp_path, fails_in_operations=True, limit=limit)
+    sold_out = native("gpu_8x_b200_sxm6")
+    error = failed(bench, lambda client: client.create_instance(wanted(instance_type=sold_out)))
+    assert type(error) is kind
+    assert error.sent is Sent.REFUSED
+    bench.stop()
+
+
+def test_an_operation_that_has_failed_is_no_end_of_a_machine(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails_in_operations=True)
+    made = bench.make()
+    assert isinstance(failed(bench, lambda client: client.release(REF)), NotReady)
+    bench.run(lambda client: client.terminate_instance(made.cloud_id))
+    bench.run(lambda client: client.terminate_instance(made.cloud_id))
+    bench.stop()
+
+
+def test_what_is_only_being_deleted_is_asked_for_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, slow_groups=1)
+    with pytest.raises(NotReady) as caught:
+        bench.make()
+    assert caught.value.sent is Sent.MAYBE, "the same call goes on from there"
+    error = failed(bench, lambda client: client.release(REF))
+    assert isinstance(error, NotReady)
+    assert "being deleted" in str(error)
+    bench.run(lambda client: client.release(REF))
+    bench.stop()
+
+
 # Firewalls
 
 

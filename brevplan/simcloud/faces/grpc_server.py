@@ -93,10 +93,18 @@ class GrpcServer:
             await self._clock.sleep(fault.delay_s)
         if fault.before is not None:
             raise _broken(fault.before, None)
-        answer = method.handler(Asked(asked.message, asked.headers, fault))
+        answer = self._answer(method, Asked(asked.message, asked.headers, fault))
         if fault.after is not None:
             raise _broken(fault.after, answer)
         return answer
+
+    def _answer(self, method: Method, asked: Asked) -> Any:
+        try:
+            return method.handler(asked)
+        except CloudError as problem:
+            if not (method.changes and self._face.fails_in_operations):
+                raise
+            return common.Operation(id="operation-failed", status=_status(problem).to_rpc_status(registry=REGISTRY))
 
 
 class _Broken(Exception):
@@ -121,6 +129,12 @@ def _serialized(answer: Any) -> bytes:
 
 
 async def _refuse(context: Any, error: CloudError) -> None:
+    status = _status(error)
+    content = status.to_rpc_status(registry=REGISTRY).SerializeToString()
+    await context.abort(status.code, error.message, trailing_metadata=(("grpc-status-details-bin", content),))
+
+
+def _status(error: CloudError) -> RequestStatusExtended:
     """Word an error as the API does: a code, and details that say more."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if isinstance(error, Taken):
@@ -129,12 +143,10 @@ async def _refuse(context: Any, error: CloudError) -> None:
         code = StatusCode.INVALID_ARGUMENT
     code = _BY_STATUS.get(error.http_status or 0) or code or StatusCode.UNAVAILABLE
     detail = _detail(error)
-    status = RequestStatusExtended(
+    return RequestStatusExtended(
         code=code, message=error.message, details=[], service_errors=[detail] if detail else [], request_id="",
         trace_id="", registry=REGISTRY,
     )  # fmt: skip
-    content = status.to_rpc_status(registry=REGISTRY).SerializeToString()
-    await context.abort(code, error.message, trailing_metadata=(("grpc-status-details-bin", content),))
 
 
 def _detail(error: CloudError) -> Any:

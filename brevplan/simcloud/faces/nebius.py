@@ -101,7 +101,8 @@ class NebiusFace:
     """`public_key` is the PEM that the service account's tokens are checked with.
 
     `limit` is how many machines the tenant may have, `quota` what it may have of a quota, by its name. `slow_groups`
-    is how many calls find a new security group not ready yet.
+    is how many calls find a new security group not ready yet, and makes its end an operation that is not over.
+    `fails_in_operations` answers a refused change with an operation that has failed.
     """
 
     name = "nebius"
@@ -114,11 +115,13 @@ class NebiusFace:
         limit: int | None = None,
         quota: Mapping[str, int | None] | None = None,
         slow_groups: int = 0,
+        fails_in_operations: bool = False,
         page: int = 100,
         address_of: AddressOf = lambda cloud_id: None,
     ) -> None:
         self.cloud = cloud
         self._key, self._limit, self._quota, self._slow = public_key, limit, dict(quota or {}), slow_groups
+        self.fails_in_operations = fails_in_operations
         self._page, self._address_of = page, address_of
         self.token = f"ne1-{sha256(public_key.encode()).hexdigest()}"
         self.methods: Sequence[Method] = tuple(self._methods())
@@ -469,7 +472,7 @@ class NebiusFace:
             for rule_id, body in self.cloud.store.objects(RULES).items():
                 if body["parent"] == group_id:
                     self.cloud.store.drop_object(RULES, rule_id)
-        return _done(group_id)
+        return common.Operation(id="op", resource_id=group_id) if self._slow else _done(group_id)
 
     def rules(self, asked: Asked) -> Any:
         items, token = self._paged(self._rules_of(asked.message.parent_id), asked)
