@@ -13,7 +13,7 @@ import click
 from brevplan.cli.terminal import Terminal
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import failure
-from brevplan.operations.simulate import Wishes, check_providers
+from brevplan.operations.simulate import ARGUMENTS, KEY_ARGUMENTS, Wishes, check_providers
 from brevplan.operations.simulate import simulate as serve
 from brevplan.operations.world import system_world
 
@@ -67,8 +67,10 @@ def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str,
 def _block(name: str, endpoint: str, wishes: Wishes) -> Iterator[str]:
     """Give the provider block that leads to a simulated cloud, with the limits that this one has."""
     yield f'\nprovider "{name}" {{'
-    yield f"  api_key             = {json.dumps(wishes.key)}"
+    yield f"  {KEY_ARGUMENTS.get(name, 'api_key'):<19} = {json.dumps(wishes.key)}"
     yield f'  endpoint            = "{endpoint}"'
+    for argument, written in ARGUMENTS.get(name, {}).items():
+        yield f"  {argument:<19} = {written}"
     yield f"  requests_per_minute = {wishes.requests_per_minute or 6000}"
     yield f"  creates_per_minute  = {wishes.requests_per_minute or 6000}"
     yield f'  grace_window        = "{wishes.list_lag_s + 1:g}s"'

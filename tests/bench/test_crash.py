@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench import projects
-from bench.crash import CLOUDS, EMBEDDED, LOSING, audit, run_trials
+from bench.crash import CLOUDS, EMBEDDED, LOSING, Ground, audit, audit_of_the_end, run_trials
 from bench.measure import BREVPLAN, Workbench
 from brevplan.simcloud.model import with_body
 from brevplan.simcloud.store import Store
@@ -76,7 +76,8 @@ def test_audit_of_a_cloud_over_http_finds_what_is_left_behind(tmp_path: Path) ->
         store = Store(ground.file(folder))
         assert audit(bench, folder, store, ground) == []
         with store.write():
-            store.put_object("lambda-ruleset", "f00", {"name": "bp-bench-left", "region": "us-west-1", "rules": []})
+            left = {"name": "bp-bench-left", "region": "us-west-1", "rules": [], "created": "2026-01-01T00:00:00Z"}
+            store.put_object("lambda-ruleset", "f00", left)
         assert audit(bench, folder, store, ground) == ["lambda-ruleset bp-bench-left is kept for no machine"]
         assert audit_of_the_end(bench, folder, store, ground) == ["lambda-ruleset bp-bench-left is left after destroy"]
         store.close()

@@ -170,7 +170,9 @@ def test_port_of_choice_and_a_taken_one(tmp_path: Path) -> None:
 def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
     """A folder before all others on the path holds a module that is not to be had, as where nobody installed it."""
     (tmp_path / "before").mkdir()
-    (tmp_path / "before" / "uvicorn.py").write_text("raise ModuleNotFoundError('No module named uvicorn', name='uvicorn')")
+    (tmp_path / "before" / "uvicorn.py").write_text(
+        "raise ModuleNotFoundError('No module named uvicorn', name='uvicorn')"
+    )
     path = os.pathsep.join([str(tmp_path / "before"), *filter(None, [os.environ.get("PYTHONPATH")])])
     told = run(tmp_path, "simulate", "-port=0", code=1, PYTHONPATH=path).stderr
     assert "The simulated clouds need uvicorn." in told
@@ -318,9 +320,9 @@ def test_without_ssh_nothing_is_said_of_it(served: Served) -> None:
 
 UNPRIVILEGED = 65534
 DROPPED = (
-    "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); "
+    f"import os, sys; os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED}); "
     "from brevplan.cli.main import main; main(sys.argv[1:])"
-).format(UNPRIVILEGED)
+)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as somebody else")
@@ -359,3 +361,21 @@ def _said_by_somebody_else(folder: Path) -> str:
     finally:
         process.terminate()
         process.wait(20)
+
+
+# A cloud behind bastions
+
+
+def test_machines_of_launchpad_say_themselves_at_which_port_they_answer(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    port = free_port()
+    with simulated(tmp_path, f"-ssh-port={port}", names=["launchpad"]) as served:
+        declare_with_ssh(tmp_path, served.block("launchpad"), port)
+        written = (tmp_path / "main.hcl").read_text()
+        (line,) = [line for line in written.splitlines(keepends=True) if " ".join(line.split()) == f"port = {port}"]
+        (tmp_path / "main.hcl").write_text(written.replace(line, "").replace("gpu_1x_a10", "oci.a10x1.pcie"))
+        run(tmp_path, "apply", "-auto-approve")
+        run(tmp_path, "plan", "-detailed-exitcode")
+        assert len(machines(served, "launchpad")) == 1
+        run(tmp_path, "destroy", "-auto-approve")
+        assert machines(served, "launchpad") == []

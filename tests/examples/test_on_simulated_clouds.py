@@ -125,9 +125,7 @@ def test_quickstart_lives_from_apply_to_destroy(cloud: str, served: Served) -> N
     else:  # rules that a machine sets up itself change over SSH, or with another machine
         told = reader.is_refused("plan")
         assert 'on_change.firewalls = "error"' in told
-        reader.edit(
-            "main.hcl", "[firewall.web]\n", '[firewall.web]\n\n  on_change {\n    firewalls = "replace"\n  }\n'
-        )
+        reader.edit("main.hcl", "[firewall.web]\n", '[firewall.web]\n\n  on_change {\n    firewalls = "replace"\n  }\n')
         assert "1 added, 1 changed, 1 destroyed" in reader.run("apply", "-auto-approve")
     reader.run("plan", "-detailed-exitcode")
     reader.edit("main.hcl", _LISTED, f'{_LISTED}\n  power_state   = "stopped"')
