@@ -84,6 +84,7 @@ async def launchpad(folder: Path) -> AsyncIterator[Connected]:
     assert bench.wire.violations == []
 
 
+@asynccontextmanager
 async def nebius(folder: Path) -> AsyncIterator[Connected]:
     bench = NebiusBench(folder, how={"boot_s": 10.0, "list_lag_s": 3.0, "stop_s": 5.0, "end_s": 6.0})
     client = connect_nebius(bench.connection())
