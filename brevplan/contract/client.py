@@ -84,6 +84,8 @@ class FirewallReach:
     """False: who is let in may reach every port."""
     networks: bool = True
     """False: single addresses can be let in, and no ranges of them."""
+    most_ports: int = 65535
+    """How many ports one rule may open, unless it opens all of them."""
     ssh_from_anywhere: bool = True
     """False: SSH is not open by itself either; a machine needs a rule that names an address."""
 

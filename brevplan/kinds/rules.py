@@ -76,6 +76,8 @@ class Rule:
             return "only single addresses can be let in, such as 203.0.113.7/32"
         if not reach.ports and not self.opens_every_port:
             return "who is let in reaches every port, as with from_port = 1 and to_port = 65535"
+        if self._is_too_wide(reach):
+            return f"a rule opens {reach.most_ports} ports at most, or all of them"
         return ""
 
     def enforced(self, reach: FirewallReach) -> Rule | None:
@@ -85,9 +87,15 @@ class Rule:
             left = tuple(text for text in left if not _is_ipv6(text))
         if not reach.networks:
             left = tuple(text for text in left if _is_single(text))
+        if self._is_too_wide(reach):
+            return None
         if not left and (self.ranges or not reach.networks):
             return None
         return replace(self, ranges=left) if reach.ports else Rule(FIRST_PORT, LAST_PORT, "", left)
+
+    def _is_too_wide(self, reach: FirewallReach) -> bool:
+        is_everything = (self.low, self.high) == (FIRST_PORT, LAST_PORT)
+        return not is_everything and self.high - self.low >= reach.most_ports
 
     def contract(self) -> FirewallRule:
         return FirewallRule(from_port=self.low, to_port=self.high, ip_ranges=self.ranges, protocol=self.protocol)

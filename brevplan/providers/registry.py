@@ -18,10 +18,11 @@ MODULES: Final[Mapping[str, str]] = {
     "lambda": "brevplan.providers.lambda_cloud",
     "launchpad": "brevplan.providers.launchpad",
     "local": "brevplan.providers.local",
+    "nebius": "brevplan.providers.nebius",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "nebius")
+PLANNED: Final = ("aws",)
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 

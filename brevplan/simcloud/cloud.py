@@ -227,6 +227,10 @@ class SimCloud:
     def set_tags(self, cloud_id: str, tags: Mapping[str, str]) -> None:
         self._change(cloud_id, lambda machine, _: model.with_body(machine, tags=dict(tags)))
 
+    def set_options(self, cloud_id: str, options: Mapping[str, str]) -> None:
+        """Put other words of an API beside a machine: the model keeps them as they are."""
+        self._change(cloud_id, lambda machine, _: model.with_body(machine, options=dict(options)))
+
     def set_mark(self, cloud_id: str, address: str | None) -> None:
         """Rewrite the address of a machine, or with None make it nobody's."""
         marks = {"address": address} if address is not None else {"address": "", "ref_id": "", "cloud_cred_ref_id": ""}

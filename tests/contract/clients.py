@@ -12,11 +12,14 @@ from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
 from brevplan.providers.fluidstack import connect as connect_fluidstack
 from brevplan.providers.launchpad import connect as connect_launchpad
 from brevplan.providers.local import LocalClient
+from brevplan.providers.nebius import connect as connect_nebius
 from brevplan.providers.shadeform import connect as connect_shadeform
 from tests.providers.fluidstack_bench import PRICES
 from tests.providers.fluidstack_bench import Bench as FluidStackBench
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
 from tests.providers.launchpad_bench import Bench as LaunchpadBench
+from tests.providers.nebius_bench import Bench as NebiusBench
+from tests.providers.nebius_bench import native
 from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
 
@@ -81,11 +84,24 @@ async def launchpad(folder: Path) -> AsyncIterator[Connected]:
     assert bench.wire.violations == []
 
 
+@asynccontextmanager
+async def nebius(folder: Path) -> AsyncIterator[Connected]:
+    bench = NebiusBench(folder, how={"boot_s": 10.0, "list_lag_s": 3.0, "stop_s": 5.0, "end_s": 6.0})
+    client = connect_nebius(bench.connection())
+    h100, b200 = native("gpu_8x_h100_sxm5"), native("gpu_8x_b200_sxm6", "us-east-1")
+    try:
+        yield Connected(client, bench.clock, (f"us-west-1-noSub-{h100}", f"us-east-1-noSub-{b200}"))
+    finally:
+        await client.aclose()
+        bench.stop()
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
     "fluidstack": fluidstack,
     "lambda": lambda_cloud,
     "launchpad": launchpad,
     "local": local,
+    "nebius": nebius,
     "shadeform": shadeform,
 }
 """By the provider's name in the registry. A new cloud adds its line here."""

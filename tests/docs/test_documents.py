@@ -22,7 +22,7 @@ DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT 
 KEY = (ROOT / "examples" / "quickstart" / "key.pub").read_text()
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"<!-- (fresh|file: (\S+)) -->")
-_SETTING = re.compile(r"BREVPLAN_|FLUIDSTACK_|LAUNCHPAD_|.*_API_KEY\Z")
+_SETTING = re.compile(r"BREVPLAN_|FLUIDSTACK_|LAUNCHPAD_|NEBIUS_|.*_API_KEY\Z")
 """Variables of whoever runs the tests that would change what a document shows."""
 _CHANGING = [
     (re.compile(r"bp-([a-z0-9-]+)-[a-z2-7]{12}-[a-z2-7]{6}"), r"bp-\1-…"),

@@ -180,6 +180,19 @@ def test_wrong_port(value: Value, good: bool) -> None:
     assert (wrong_port(value) == "") is good
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "is_exact"), [(80, 80, True), (8000, 8063, True), (8000, 8064, False), (1, 65535, True)]
+)
+def test_a_range_wider_than_a_provider_takes_is_inexact_unless_it_is_every_port(
+    low: int, high: int, is_exact: bool
+) -> None:
+    reach = FirewallReach(most_ports=64)
+    found = Rule(low, high, "tcp")
+    assert (found.inexact("ingress", reach) == "") is is_exact
+    assert found.enforced(reach) == (found if is_exact else None)
+    assert found.inexact("ingress", FirewallReach()) == ""
+
+
 # Clouds that know whole addresses only
 
 
