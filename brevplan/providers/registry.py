@@ -9,12 +9,13 @@ from typing import Final
 from brevplan.contract.provider import Argument, ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
+    "aws": "brevplan.providers.aws",
     "lambda": "brevplan.providers.lambda_cloud",
     "local": "brevplan.providers.local",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("aws", "fluidstack", "launchpad", "nebius")
+PLANNED: Final = ("fluidstack", "launchpad", "nebius")
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 
