@@ -335,7 +335,13 @@ class _Image(Struct, rename="pascal"):
     architecture: str | None = ""
     root_device_name: str | None = ""
     creation_date: str | None = ""
-    state: str | None = ""
+    block_device_mappings: list[_Mapping] = field(default_factory=list)
+
+    @property
+    def root_gib(self) -> int:
+        """Give the size of the root disk, which no machine's can be smaller than."""
+        disks = {one.device_name: one.ebs.volume_size for one in self.block_device_mappings if one.ebs}
+        return disks.get(self.root_device_name) or 0
 
 
 class _Images(Struct, rename="pascal"):
@@ -384,6 +390,7 @@ class Ec2Client:
         self._where: dict[str, str] = {}
         """The region of what was seen: by cloud id, and by ref_id."""
         self._ended: set[str] = set()
+        self._fenced: set[str] = set()
         self._rows: dict[str, TypeRow] = {}
         self._images: dict[tuple[str, ...], _Image] = {}
         self._prices: dict[str, Mapping[str, Decimal]] = {}
@@ -439,6 +446,8 @@ class Ec2Client:
 
     async def create_instance(self, attrs: CreateInstanceAttrs) -> Instance:
         try:
+            if attrs.ref_id in self._fenced:
+                raise _impossible(f"{attrs.ref_id} was given up, and is not launched again")
             request = await self._launch(attrs)
         except CloudError as problem:
             # nothing was launched, whatever became of key and group: release() removes them
@@ -465,15 +474,16 @@ class Ec2Client:
         self._ended.add(cloud_id)
 
     async def fence(self, ref_id: RefId) -> bool:
-        """Delete the key and the group of an attempt that is given up: a launch that comes later has neither, and fails.
+        """Delete the key and the group of an attempt that is given up: a launch that comes later fails without them.
 
         A group that is in use says that a machine has it, whatever the lists show: `NotReady`, nothing is given up.
         """
+        self._fenced.add(ref_id)  # nor does this client launch under it any more: that would bring the key back
         await self._release(ref_id, "fence")
         return True
 
     async def release(self, ref_id: RefId) -> None:
-        """Delete the key pair and the security group named after an attempt."""
+        """Delete the key pair and the security group named after an attempt of ours."""
         await self._release(ref_id, "release")
 
     async def side_objects(self) -> list[SideObject]:
@@ -597,7 +607,7 @@ class Ec2Client:
         return rows[0]
 
     async def _read(self, region: str, rows: Sequence[_Row], operation: str, urgency: Urgency) -> list[Instance]:
-        """Give machines with their disks and rules, which EC2 tells elsewhere: a request for 200 machines, not one each."""
+        """Give machines with their disks and rules, which EC2 tells elsewhere, for many of them at once."""
         living = [row for row in rows if not row.is_over]
         groups = [row.our_group for row in living if row.our_group]
         sizes, present = await asyncio.gather(
@@ -658,8 +668,8 @@ class Ec2Client:
         )
         await self._set_rules(region, group, attrs.firewall_rules, present, "create_instance")
         disk: dict[str, Any] = {"VolumeType": "gp3", "DeleteOnTermination": True, "Encrypted": True}
-        if attrs.disk_size:
-            disk["VolumeSize"] = _gib(attrs.disk_size)
+        if size := _gib(attrs.disk_size) if attrs.disk_size else image.root_gib:
+            disk["VolumeSize"] = size
         user = _ssh_user(image.name or "")
         own = {NAME_TAG: attrs.name, **({USER_TAG: user} if user != _SSH_USER else {}), **attrs.tags}
         every = _api_tags({**tags, **{key: value for key, value in own.items() if value or key in attrs.tags}})
@@ -733,7 +743,7 @@ class Ec2Client:
         if options.get("image_parameter"):
             return await self._image_of_parameter(region, options["image_parameter"])
         if options.get("image_name"):
-            owner = {"Owners": [options["image_owner"]]} if options.get("image_owner") else {}
+            owner: dict[str, Any] = {"Owners": [options["image_owner"]]} if options.get("image_owner") else {}
             filters = [{"Name": "name", "Values": [options["image_name"]]}, {"Name": "state", "Values": ["available"]}]
             return await self._newest_image(region, options["image_name"], Filters=filters, **owner)
         row = await self._type_row(region, attrs.instance_type)
@@ -786,7 +796,7 @@ class Ec2Client:
         self, region: str, name: str, vpc_id: str, tags: Mapping[str, str], operation: str
     ) -> tuple[str, list[GroupRule]]:
         """Make a group, or find the one that an earlier try made; give its id and what it lets through."""
-        place = {"VpcId": vpc_id} if vpc_id else {}
+        place: dict[str, Any] = {"VpcId": vpc_id} if vpc_id else {}
         labels = {"TagSpecifications": [{"ResourceType": "security-group", "Tags": _api_tags(tags)}]} if tags else {}
         try:
             made = await self._wire.call(
@@ -867,7 +877,7 @@ class Ec2Client:
             return
         ids = [rule.security_group_rule_id for rule in rules if rule.security_group_rule_id]
         first = Permission(True, "-1", -1, -1, "0.0.0.0/0")
-        what = {"SecurityGroupRuleIds": ids} if ids else {"IpPermissions": [first.api()]}
+        what: dict[str, Any] = {"SecurityGroupRuleIds": ids} if ids else {"IpPermissions": [first.api()]}
         try:
             await self._wire.call(
                 region, f"revoke_security_group_{way}", type(None), operation=operation, urgency=Urgency.SETTLE,
@@ -905,6 +915,8 @@ class Ec2Client:
         ]
 
     async def _release(self, ref_id: RefId, operation: str) -> None:
+        if not ref_id.startswith(_OURS):
+            return  # the mark of a machine that others made may be the name of what they still need
         known = self._where.get(ref_id)
         regions = (known,) if known else await self._everywhere(operation, Urgency.SETTLE)
         await _together([self._release_in(region, ref_id, operation) for region in regions])
@@ -1034,9 +1046,8 @@ def _instance(
         tags={key: value for key, value in tags.items() if _is_users(key)},
         stoppable=row.root_device_type != "instance-store" and not spot,
         rebootable=True,
-        created_at=row.launch_time if row.launch_time is None or row.launch_time.tzinfo else
-        row.launch_time.replace(tzinfo=UTC),
-    )  # fmt: skip
+        created_at=row.launch_time.astimezone(UTC) if row.launch_time else None,
+    )
 
 
 def _status(row: _Row, now: datetime, ended: set[str]) -> LifecycleStatus:

@@ -41,6 +41,8 @@ class _Named(Struct, rename="pascal"):
     name: str = ""
     manufacturer: str = ""
     count: int = 0
+    logical_gpu_count: int | None = None
+    gpu_partition_size: float | None = None
     memory: dict[str, int] = field(name="MemoryInfo", default_factory=dict)
 
 
@@ -137,10 +139,12 @@ def _local(disk: _LocalDisk) -> Storage:
 def _gpu(gpu: _Named, native: str) -> Gpu:
     name = gpu.name.upper()
     family = native.partition(".")[0].partition("-")[0]
+    part = gpu.gpu_partition_size or 1.0
     return Gpu(
         name=_NAMES.get(name, name),
-        type=gpu.name,
-        count=gpu.count,
+        type=gpu.name if part >= 1 else f"{gpu.name}, {part:g} of one",
+        # of a part of a GPU there are none, and one to work with
+        count=gpu.count or gpu.logical_gpu_count or 1,
         memory=Bytes(nominal_gb(gpu.memory.get("SizeInMiB", 0)), "GB"),
         interconnect=_INTERCONNECT.get(family, "PCIe"),
         manufacturer="NVIDIA" if gpu.manufacturer.upper() == "NVIDIA" else "unknown",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from asyncio import Lock
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
@@ -43,6 +43,8 @@ PRICING_REGION: Final = "us-east-1"
 _LOG: Final = logging.getLogger(__name__)
 _TRACE: Final = 5
 _MOST_PAGES: Final = 10_000
+_SHOWN: Final = 400
+"""How many characters of a failure nobody understands are shown."""
 
 _CODES: Final[Mapping[type[CloudError], str]] = {
     OutOfStock: "InsufficientInstanceCapacity InsufficientHostCapacity InsufficientReservedInstanceCapacity "
@@ -235,19 +237,23 @@ class Wire:
         """Read a failure of the way there or back."""
         from botocore import exceptions
 
-        text = self.redacted(" ".join(str(problem).split())) or type(problem).__name__
-        given = {"provider": NAME, "operation": operation}
-        if isinstance(problem, (exceptions.ParamValidationError, exceptions.InvalidRegionError, ValueError)):
-            return Rejected(text, sent=Sent.NO, **given)
-        if isinstance(problem, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-            return AuthFailed(text, sent=Sent.NO, **given)
-        never_left = (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError,
-                      exceptions.ProxyConnectionError)  # fmt: skip
-        if isinstance(problem, never_left):
-            return Unavailable(f"no connection: {text}", sent=Sent.NO, **given)
-        if isinstance(problem, exceptions.ReadTimeoutError):
-            return Unavailable(f"no answer in time: {text}", sent=Sent.MAYBE, **given)
-        return Unavailable(text[:400], sent=Sent.MAYBE, **given)
+        text = self.redacted(" ".join(str(problem).split()))[:_SHOWN] or type(problem).__name__
+        made: CloudError
+        if isinstance(problem, (exceptions.ParamValidationError, exceptions.InvalidRegionError)):
+            made = Rejected(text, sent=Sent.NO)
+        elif isinstance(problem, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+            made = AuthFailed(text, sent=Sent.NO)
+        elif isinstance(
+            problem,
+            (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError, exceptions.ProxyConnectionError),
+        ):
+            made = Unavailable(f"no connection: {text}", sent=Sent.NO)
+        elif isinstance(problem, exceptions.ReadTimeoutError):
+            made = Unavailable(f"no answer in time: {text}", sent=Sent.MAYBE)
+        else:
+            made = Unavailable(text, sent=Sent.MAYBE)
+        made.provider, made.operation = NAME, operation
+        return made
 
     def _read(self, answer: Mapping[str, Any], into: type[T], operation: str) -> T:
         if into is type(None):
@@ -320,26 +326,23 @@ def _endpoint(settings: Mapping[str, object], name: str) -> str:
 
 
 def _need_library() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("aiobotocore") is None:
-        raise missing_library()
-
-
-def missing_library() -> CloudError:
-    """Say what to install."""
-    return Rejected('the library for AWS is not installed: pip install "brevplan[aws]"', provider=NAME, sent=Sent.NO)
+    try:
+        import aiobotocore  # noqa: F401  # the smallest part of it: the rest follows with the first request
+    except ImportError:
+        raise Rejected(
+            'the library for AWS is not installed: pip install "brevplan[aws]"', provider=NAME, sent=Sent.NO
+        ) from None
 
 
 def _session() -> Any:
     """Give a session that knows nothing but what it is told: no files, no profile."""
     from aiobotocore.session import AioSession
 
-    nothing: Callable[[str | None], tuple[None, None, str | None, None]] = lambda value: (None, None, value, None)  # noqa: E731  # a shape, not a function
+    # its name in a file, its environment variable, its value, how that is read
     return AioSession(
         session_vars={
-            "profile": nothing(None),
-            "config_file": nothing(os.devnull),
-            "credentials_file": nothing(os.devnull),
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
         }
     )

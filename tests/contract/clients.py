@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
+from brevplan.providers.aws import connect as connect_aws
 from brevplan.providers.local import LocalClient
 from brevplan.providers.shadeform import connect as connect_shadeform
+from tests.providers.aws_bench import Bench as AwsBench
+from tests.providers.aws_bench import front_of, moto_process
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
 from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
@@ -58,7 +61,17 @@ async def lambda_cloud(folder: Path) -> AsyncIterator[Connected]:
     assert violations(bench.transport.inner) == []
 
 
+@asynccontextmanager
+async def aws(folder: Path) -> AsyncIterator[Connected]:
+    with moto_process() as moto, front_of(moto) as front:
+        bench = AwsBench(front)
+        client = connect_aws(bench.connection())
+        yield Connected(client, bench.clock, ("us-east-1-noSub-p5.48xlarge", "us-west-2-noSub-g5.xlarge"))
+        await client.aclose()
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
+    "aws": aws,
     "lambda": lambda_cloud,
     "local": local,
     "shadeform": shadeform,
