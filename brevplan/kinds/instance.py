@@ -530,11 +530,14 @@ def _power_of(status: LifecycleStatus) -> str:
     return "stopped" if halted else "running"
 
 
-def _same_size(one: Value, other: Value) -> bool:
+def _same_size(wanted: Value, there: Value) -> bool:
+    """Compare what is declared with what is there, in the unit of the latter: a cloud of whole GiB rounds up to them."""
     try:
-        return Bytes.parse(str(one)) == Bytes.parse(str(other))
+        size, present = Bytes.parse(str(wanted)), Bytes.parse(str(there))
     except ValueError:
         return False
+    unit = Bytes(1, present.unit).total
+    return -(-size.total // unit) * unit == present.total
 
 
 def _total(value: Value) -> int:

@@ -12,6 +12,7 @@ import os
 from asyncio import Lock
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -106,7 +107,6 @@ class Wire:
         self._open = AsyncExitStack()
         self._opening = Lock()
         self._clients: dict[tuple[str, str], Any] = {}
-        self._session: Any = None
         _need_library()
 
     @property
@@ -177,6 +177,7 @@ class Wire:
         self, region: str, method: str, operation: str, urgency: Urgency, service: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         await self._pacer.admit(urgency)
         # names only: among the values is what users put into a machine
@@ -188,6 +189,11 @@ class Wire:
             raise self._refused(problem.response, operation) from None
         except BotoCoreError as problem:
             raise self._lost(problem, operation) from None
+        except ResponseParserError:
+            raise Unavailable(
+                "the answer cannot be read: it was cut short, or somebody else answered",
+                provider=NAME, operation=operation, sent=Sent.MAYBE,
+            ) from None  # fmt: skip
         return answer
 
     async def _client(self, service: str, region: str) -> Any:
@@ -200,9 +206,7 @@ class Wire:
     def _made(self, service: str, region: str) -> Any:
         from aiobotocore.config import AioConfig
 
-        if self._session is None:
-            self._session = _session()
-        return self._session.create_client(
+        return _session().create_client(
             service,
             region_name=region,
             endpoint_url=(self._pricing_endpoint if service == "pricing" else self._endpoint) or None,
@@ -334,8 +338,12 @@ def _need_library() -> None:
         ) from None
 
 
+@lru_cache(maxsize=1)
 def _session() -> Any:
-    """Give a session that knows nothing but what it is told: no files, no profile."""
+    """Give a session that knows nothing but what it is told: no files, no profile.
+
+    It holds the descriptions of the services, which are long, and no credential: one serves every account.
+    """
     from aiobotocore.session import AioSession
 
     # its name in a file, its environment variable, its value, how that is read
