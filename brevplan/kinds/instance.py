@@ -531,11 +531,13 @@ def _power_of(status: LifecycleStatus) -> str:
 
 
 def _same_size(wanted: Value, there: Value) -> bool:
-    """Compare what is declared with what is there, in the unit of the latter: a cloud of whole GiB rounds up to them."""
+    """Compare what is declared with what is there. A cloud of whole GiB, or GB, rounds up to them."""
     try:
         size, present = Bytes.parse(str(wanted)), Bytes.parse(str(there))
     except ValueError:
         return False
+    if present.unit not in ("GiB", "GB"):
+        return size == present
     unit = Bytes(1, present.unit).total
     return -(-size.total // unit) * unit == present.total
 

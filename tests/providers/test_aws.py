@@ -40,7 +40,7 @@ from brevplan.providers import aws
 from brevplan.providers.aws_firewall import ALL_OUT, GroupRule, difference, observed, wanted
 from brevplan.providers.aws_types import nominal_gb, prices
 from brevplan.providers.aws_wire import kind_of
-from tests.providers.aws_bench import IMAGE, KEY_ID, REF, SECRET, TYPE, Bench, Broken, Front, Refuse, attrs, product
+from tests.providers.aws_bench import IMAGE, KEY_ID, REF, SECRET, TYPE, Bench, Broken, Front, Refuse, product
 
 OTHER = "bp-test-aaaaaaaaaaaa-000002"
 
@@ -214,6 +214,7 @@ def test_a_subnet_brings_its_network_and_the_group_is_found_at_the_interface(ben
 
 
 def test_zone_spot_and_profile_are_asked_for(bench: Bench) -> None:
+    bench.ask("create_instance_profile", service="iam", InstanceProfileName="worker")
     bench.make(sub_location="us-east-1c", spot=True, options={"iam_instance_profile": "worker"})
     given = bench.front.last("RunInstances")
     assert given["Placement.AvailabilityZone"] == "us-east-1c"
@@ -244,7 +245,8 @@ def test_what_fails_before_the_launch_sends_no_launch(bench: Bench, action: str)
     assert (problem.sent, problem.retryable) == (Sent.NO, True)
     assert bench.front.count("RunInstances") == 0
     bench.make()
-    bench.run(lambda client: client.terminate_instance(CloudId(bench.rows()[0]["InstanceId"])))
+    (made,) = (row["InstanceId"] for row in bench.rows())
+    bench.run(lambda client: client.terminate_instance(CloudId(made)))
     bench.run(lambda client: client.release(RefId(REF)))
     assert (bench.keys(), bench.groups()) == ([], [])
 
@@ -683,17 +685,22 @@ def test_died_soon_after_create_is_failed_later_and_once_ended_it_is_gone(bench:
         ("InvalidSubnetID.NotFound", NotFound),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("status", [400, 500])
-def test_a_launch_refused_with_a_code_made_nothing_whatever_the_status(
-    bench: Bench, code: str, kind: type[CloudError], status: int
-) -> None:
-    if (code, status) == ("SomethingNew", 500):
-        kind = Unavailable
-    bench.front.once("RunInstances", Refuse(code, status))
+def test_a_launch_refused_with_a_code_made_nothing(bench: Bench, code: str, kind: type[CloudError]) -> None:
+    bench.front.once("RunInstances", Refuse(code))
     problem = failure(bench.make)
-    assert type(problem) is kind
-    assert problem.sent is (Sent.MAYBE if kind is Unavailable else Sent.REFUSED)
-    assert (problem.code, problem.http_status) == (code, status)
+    assert (type(problem), problem.sent) == (kind, Sent.REFUSED)
+    assert (problem.code, problem.http_status) == (code, 400)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sent"),
+    [("InsufficientInstanceCapacity", OutOfStock, Sent.REFUSED), ("RequestLimitExceeded", RateLimited, Sent.REFUSED),
+     ("SomethingNew", Unavailable, Sent.MAYBE)],
+)  # fmt: skip
+def test_never_by_the_status_alone(bench: Bench, code: str, kind: type[CloudError], sent: Sent) -> None:
+    bench.front.once("RunInstances", Refuse(code, 500))
+    problem = failure(bench.make)
+    assert (type(problem), problem.sent) == (kind, sent)
 
 
 @pytest.mark.parametrize("code", ["InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable"])
