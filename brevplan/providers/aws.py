@@ -797,7 +797,8 @@ class Ec2Client:
     ) -> tuple[str, list[GroupRule]]:
         """Make a group, or find the one that an earlier try made; give its id and what it lets through."""
         place: dict[str, Any] = {"VpcId": vpc_id} if vpc_id else {}
-        labels = {"TagSpecifications": [{"ResourceType": "security-group", "Tags": _api_tags(tags)}]} if tags else {}
+        spec = [{"ResourceType": "security-group", "Tags": _api_tags(tags)}]
+        labels: dict[str, Any] = {"TagSpecifications": spec} if tags else {}
         try:
             made = await self._wire.call(
                 region, "create_security_group", _Group, operation=operation, urgency=Urgency.SETTLE, GroupName=name,
