@@ -37,6 +37,17 @@ def counted(count: int, arguments: str = "") -> str:
     )
 
 
+def behind_firewall(count: int, provider_block: str) -> str:
+    """One block of `count` machines behind a firewall, at the cloud of a provider block."""
+    return (
+        f'{_HEAD}{provider_block}resource "firewall" "web" {{\n  ingress {{\n    from_port = 443\n'
+        '    protocol  = "tcp"\n  }\n}\n'
+        f'resource "instance" "node" {{\n  count         = {count}\n  instance_type = "cpu_4x_general"\n'
+        f'  location      = "us-west-1"\n  public_key    = "{KEY}"\n  firewalls     = [firewall.web]\n'
+        "  tags          = { rank = tostring(count.index) }\n}\n"
+    )
+
+
 def literal(count: int) -> str:
     """As many blocks as machines."""
     blocks = [

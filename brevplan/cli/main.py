@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from brevplan.cli.arguments import normalise, split_chdir, with_environment
 from brevplan.cli.signals import Terminated
 from brevplan.cli.terminal import Terminal
 from brevplan.diagnostics import DiagnosticsError, Severity, error, suggest
+from brevplan.lang.collector import live_briefly
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "init": ("init", "Write a first configuration and check the providers"),
@@ -97,8 +97,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     # a plan makes many small values that live to its end: looking through them again and again frees nothing
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    live_briefly()
     _mend_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     terminal = Terminal(dict(os.environ), words)

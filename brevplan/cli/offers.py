@@ -25,18 +25,21 @@ def offers(terminal: Terminal, gpu: str, max_price: str | None, as_json: bool, n
     """List what can be rented, cheapest first."""
     limit = to_amount(max_price, "-max-price")
     found = asyncio.run(find(terminal.directory, terminal.environment, system_world(), gpu=gpu, max_price=limit))
+    code = 1 if found.problems else 0
     if as_json:
-        terminal.json_line({"format_version": "1.0", "offers": [_json(offer) for offer in found]})
-        return 0
-    if not found:
+        terminal.json_line({"format_version": "1.0", "offers": [_json(offer) for offer in found.items]})
+        terminal.show(found.problems)
+        return code
+    terminal.show(found.problems)
+    if not found.items:
         terminal.line("Nothing matches.")
-        return 0
+        return code
     headers = ["PRICE/HR", "TYPE", "LOCATION", "GPU", "VCPU", "MEMORY", "STOCK", "PROVIDER"]
-    terminal.lines(render_table(headers, [_row(offer) for offer in found]))
-    for provider, age in sorted({(offer.provider, int(offer.age_s)) for offer in found}):
+    terminal.lines(render_table(headers, [_row(offer) for offer in found.items]))
+    for provider, age in sorted({(offer.provider, int(offer.age_s)) for offer in found.items}):
         if age >= 1:
             terminal.line(f"\nThe catalogue of {provider} was read {age} s ago.")
-    return 0
+    return code
 
 
 def _row(offer: Offer) -> list[str]:

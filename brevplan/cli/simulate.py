@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import click
 from brevplan.cli.terminal import Terminal
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import failure
-from brevplan.operations.simulate import Wishes, check_providers
+from brevplan.operations.simulate import ARGUMENTS, KEY_ARGUMENTS, Wishes, check_providers
 from brevplan.operations.simulate import simulate as serve
 from brevplan.operations.world import system_world
 
@@ -53,13 +55,26 @@ def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str,
     def ready(endpoints: dict[str, str], port_of_ssh: int | None) -> None:
         terminal.line("# Simulated clouds; Ctrl-C ends them. Point a provider at one:")
         for name, endpoint in endpoints.items():
-            terminal.line(f'\nprovider "{name}" {{\n  api_key  = "{key}"\n  endpoint = "{endpoint}"\n}}')
+            terminal.lines(_block(name, endpoint, wishes))
         if port_of_ssh not in (None, 22):
             terminal.line(f"\n# SSH of machines is on port {port_of_ssh}: ssh {{ port = {port_of_ssh} }}")
         terminal.flush()
 
     asyncio.run(serve(wanted, wishes, system_world(), ready, terminal.signals.ask))
     return 0
+
+
+def _block(name: str, endpoint: str, wishes: Wishes) -> Iterator[str]:
+    """Give the provider block that leads to a simulated cloud, with the limits that this one has."""
+    yield f'\nprovider "{name}" {{'
+    yield f"  {KEY_ARGUMENTS.get(name, 'api_key'):<19} = {json.dumps(wishes.key)}"
+    yield f'  endpoint            = "{endpoint}"'
+    for argument, written in ARGUMENTS.get(name, {}).items():
+        yield f"  {argument:<19} = {written}"
+    yield f"  requests_per_minute = {wishes.requests_per_minute or 6000}"
+    yield f"  creates_per_minute  = {wishes.requests_per_minute or 6000}"
+    yield f'  grace_window        = "{wishes.list_lag_s + 1:g}s"'
+    yield "}"
 
 
 def _duration(option: str, text: str) -> float:

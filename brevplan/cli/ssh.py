@@ -43,6 +43,8 @@ def ssh_config(terminal: Terminal, given: tuple[str, ...], no_color: bool) -> in
     """Write the machines into the SSH configuration, so that ssh, scp and editors know them by their addresses."""
     done = write_ssh_config(terminal.directory, writer_request(terminal, given, "0s", EVERYTHING))
     number = len(done.addresses)
-    terminal.line(f"Wrote {number} machine{'s' * (number != 1)} to {done.path}.")
+    home = terminal.environment.get("HOME", "")
+    path = f"~{str(done.path).removeprefix(home)}" if home and str(done.path).startswith(f"{home}/") else str(done.path)
+    terminal.line(f"Wrote {number} machine{'s' * (number != 1)} to {path}.")
     terminal.lines(f"  ssh {address}" for address in done.addresses)
     return 0

@@ -84,6 +84,8 @@ class FirewallReach:
     """False: who is let in may reach every port."""
     networks: bool = True
     """False: single addresses can be let in, and no ranges of them."""
+    ssh_from_anywhere: bool = True
+    """False: SSH is not open by itself either; a machine needs a rule that names an address."""
 
 
 @dataclass(frozen=True, slots=True)

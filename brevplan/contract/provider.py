@@ -8,7 +8,7 @@ from typing import Literal
 
 from brevplan.contract.client import CloudClient, Connection, Traits
 
-ArgumentType = Literal["string", "number", "bool", "list(string)", "duration", "rate"]
+ArgumentType = Literal["string", "number", "bool", "list(string)", "map(string)", "duration", "rate"]
 """`duration` is text such as `60s`, `rate` a number from 0 to 1."""
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from brevplan.contract.model import FirewallRules, Instance
-from brevplan.engine.reach import Door, FoundGpu, Reach, Unreachable
+from brevplan.engine.reach import Door, FoundGpu, Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +54,3 @@ class Shell:
 
     async def set_authorized_keys(self, keys: Sequence[str]) -> None:
         await self.reach.set_authorized_keys(self.door, keys)
-
-
-_NOT_HERE: Final = "machines are not reached from here"
-
-
-class _Nobody:
-    """The way to no machine: for those who only look."""
-
-    async def ready(
-        self,
-        door: Door,
-        *,
-        timeout: float,
-        progress: Callable[[str], None],
-        gone: Callable[[], Awaitable[str]] | None = None,
-    ) -> str:
-        raise Unreachable(_NOT_HERE)
-
-    async def gpus(self, door: Door) -> list[FoundGpu]:
-        raise Unreachable(_NOT_HERE)
-
-    async def set_firewall(self, door: Door, rules: FirewallRules) -> None:
-        raise Unreachable(_NOT_HERE)
-
-    async def set_authorized_keys(self, door: Door, keys: Sequence[str]) -> None:
-        raise Unreachable(_NOT_HERE)
-
-
-NOBODY: Reach = _Nobody()

@@ -27,16 +27,7 @@ from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, Step
 from brevplan.engine.graph import Step, StepGraph, Verb, build
 from brevplan.engine.identity import cred_ref_id
 from brevplan.engine.kind import Ability, Kind, MachineKind
-from brevplan.engine.machines import (
-    CREATE_TIMEOUT,
-    DELETE_TIMEOUT,
-    UPDATE_TIMEOUT,
-    Interrupted,
-    StepError,
-    Target,
-    Workshop,
-    former_row,
-)
+from brevplan.engine.machines import CREATE_TIMEOUT, DELETE_TIMEOUT, UPDATE_TIMEOUT, former_row
 from brevplan.engine.observed import Facts, members
 from brevplan.engine.outputs import evaluate_output, store_output
 from brevplan.engine.plan import Folded
@@ -57,6 +48,7 @@ from brevplan.engine.ports import (
 )
 from brevplan.engine.scope import InstanceScope
 from brevplan.engine.secrets import unchanged
+from brevplan.engine.workshop import Interrupted, StepError, Target, Workshop
 from brevplan.lang.values import Object, Unknown, Value, has_unknown
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from brevplan.engine.address import Address
 from brevplan.engine.change import Change
 from brevplan.engine.graph import Step
 from brevplan.engine.identity import address_tag
-from brevplan.engine.machines import Workshop
 from brevplan.engine.observed import Facts
 from brevplan.engine.ports import DropRecord, Record, Role, SetRole, Write
+from brevplan.engine.workshop import Workshop
 
 
 async def rename_machine(shop: Workshop, change: Change) -> str:

@@ -175,6 +175,13 @@ class Bench:
                     current[name] = mark_like(current[name], unseal(raw, attributes[name].type))
         return current
 
+    def lacks_catalogue(self, alias: str) -> str:
+        """Ask for a catalogue; say why there is none where it was asked for already."""
+        problem = self.facts.unreadable.get(alias, "")
+        if not problem:
+            self.needs.add(alias)
+        return f"its catalogue cannot be read: {problem}" if problem else ""
+
     # what stands in the way of a launch
 
     def obstacle(self, outcome: Outcome, alias: str, *, replaces: bool) -> str:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from brevplan.contract.client import Capability
 from brevplan.contract.errors import CloudError, InstanceNotFound, Sent
@@ -22,43 +20,32 @@ from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
     Instance,
-    InstanceType,
     LifecycleStatus,
     RefId,
 )
-from brevplan.engine.access import Access, Shell
 from brevplan.engine.accounts import Account, Snapshot
-from brevplan.engine.address import Address
 from brevplan.engine.adoption import adopted_record
 from brevplan.engine.change import Change, Power
-from brevplan.engine.committer import Committer
 from brevplan.engine.graph import Step
-from brevplan.engine.health import judge
 from brevplan.engine.identity import address_tag, cred_ref_id, make_ref_id
-from brevplan.engine.kind import MachineKind, Mark
+from brevplan.engine.kind import Mark
+from brevplan.engine.over_ssh import Unhealthy, change_over_ssh, enter, prove_healthy, prove_open
 from brevplan.engine.ports import (
     CloseIntent,
-    CloseStep,
     DropRecord,
     Intent,
     OpenIntent,
-    OpenStep,
     PutRecord,
     Record,
     RetireIntent,
     Role,
     SetRole,
-    StepRow,
-    World,
     Write,
-    rfc3339,
 )
-from brevplan.engine.reach import ReachError
-from brevplan.engine.secrets import mark_like, seal_attributes
+from brevplan.engine.secrets import mark_like
 from brevplan.engine.settle import TwoMachines, Uncertain, bound_record, settle
+from brevplan.engine.workshop import Interrupted, StepError, Target, Workshop, change_attribute
 from brevplan.lang.values import Value
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,114 +53,6 @@ CREATE_TIMEOUT = 45 * 60.0
 UPDATE_TIMEOUT = 20 * 60.0
 DELETE_TIMEOUT = 20 * 60.0
 MAX_ATTEMPTS = 3
-BEING_CHANGED = "(being changed)"
-"""Stands in a row for what is being changed on the machine itself: when the run dies it is like nothing declared."""
-
-
-class StepError(Exception):
-    """A step did not reach its end. `uncertain` says that the next run goes on with it."""
-
-    def __init__(self, message: str, *, uncertain: bool = False) -> None:
-        super().__init__(message)
-        self.uncertain = uncertain
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and this step lets go at a safe place."""
-
-
-class Slots(Protocol):
-    """Bounds the calls under way; refuses entry once the run is asked to stop."""
-
-    def slot(self) -> AbstractAsyncContextManager[None]: ...
-
-    @property
-    def stopping(self) -> bool: ...
-
-    async def reserve(self, account: Account) -> None:
-        """Wait for the rate token of a launch; raises `Interrupted` as soon as the run is asked to stop."""
-        ...
-
-    async def snapshot(self, account: Account) -> Snapshot | None:
-        """Wait for the account's next list; None as soon as the run is asked to stop."""
-        ...
-
-    async def unless_stopped(self, awaited: Coroutine[Any, Any, T]) -> T | None:
-        """Wait for something; None as soon as the run is asked to stop."""
-        ...
-
-
-@dataclass(slots=True)
-class Workshop:
-    """What every step of a run needs."""
-
-    workspace: str
-    project: str
-    salt: str
-    run_id: str
-    plan_id: str
-    world: World
-    committer: Committer
-    slots: Slots
-    accounts: Mapping[str, Account]
-    bound_ids: dict[tuple[str, str], str]
-    """(account, cloud id) of every machine that is recorded, with the key of its row."""
-    progress: Callable[[Step, str], None]
-    listed: set[str] = field(default_factory=set)
-    """Cloud ids that a list has shown since they were bound."""
-    row_keys: set[str] = field(default_factory=set)
-    """The keys of the rows of `bound_ids`."""
-    types: dict[str, dict[tuple[str, str], InstanceType]] = field(default_factory=dict)
-    """The catalogues that were read, by provider block."""
-    rows: dict[Address, Record] = field(default_factory=dict)
-    """The rows of machines that this run has brought to an end: made, changed, or taken in."""
-    touched: set[str] = field(default_factory=set)
-    """Aliases of accounts in which this run launched something: looked at once more at the end."""
-
-    def __post_init__(self) -> None:
-        self.row_keys.update(self.bound_ids.values())
-
-    def bind(self, account: Account, record: Record) -> None:
-        """Remember whose a machine is."""
-        self.bound_ids[(account.fingerprint, record.cloud_id)] = record.key
-        self.row_keys.add(record.key)
-
-    def now(self) -> str:
-        return rfc3339(self.world.clock.now())
-
-    def open_step(self, step: Step) -> OpenStep:
-        return OpenStep(
-            StepRow(
-                self.run_id,
-                self.plan_id,
-                step.step_id,
-                str(step.address),
-                step.verb.value,
-                "running",
-                self.now(),
-                "",
-                "",
-            )
-        )
-
-    def close_step(self, step: Step, status: str = "done", error: str = "") -> CloseStep:
-        return CloseStep(self.run_id, step.step_id, status, self.now(), error)
-
-    def sealed(self, attributes: Mapping[str, Value]) -> dict[str, Any]:
-        return seal_attributes(attributes, self.salt)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The declared side of a step: the kind, final attributes, and what goes into the row."""
-
-    kind: MachineKind
-    attributes: Mapping[str, Value]
-    reads: tuple[str, ...]
-    protected: bool
-    timeout: float
-    access: Access | None = None
-    """How the machine is reached over SSH, where its declaration asks for that."""
 
 
 # create
@@ -205,16 +84,6 @@ async def create(shop: Workshop, step: Step, target: Callable[[], Target]) -> Ma
         raise StepError(f"{MAX_ATTEMPTS} machines were not what is paid for, and were ended: {unhealthy}")
     await shop.committer.commit(*given_up)
     raise StepError(f"{MAX_ATTEMPTS} launches were not answered and left no machine")
-
-
-class Unhealthy(StepError):
-    """A machine is not what is paid for. It is kept, and what is said of it leads on."""
-
-    def __init__(self, cloud_id: str, problem: str, address: Address) -> None:
-        super().__init__(
-            f"{cloud_id}: {problem}; it is kept, the next apply looks again, and -replace={address} makes a new one",
-            uncertain=True,
-        )
 
 
 class _GivenUp(Exception):
@@ -372,10 +241,10 @@ async def finish(
         await _drop_failed(shop, step, account, record)
         raise StepError(f"{account.alias} accepted the launch, and the machine failed: {problem}") from None
     if goal.access is not None and machine.status not in HALTED:
-        record, shell = await _enter(shop, step, goal, account, record, machine)
-        await _prove_healthy(shop, step, goal, account, machine, shell)
+        record, shell = await enter(shop, step, goal, account, record, machine)
+        await prove_healthy(shop, step, goal, account, machine, shell)
         for name in goal.kind.first_over_ssh(goal.attributes):
-            await _change_attribute(shop, goal, account, machine.cloud_id, name, deadline, shell)
+            await change_attribute(shop, goal, account, machine.cloud_id, name, deadline, shell)
     if goal.kind.wants_stopped(goal.attributes) and machine.status not in HALTED:
         machine = await _power(shop, step, account, machine, Power.STOP, deadline)
     actual = _with_key(merged(goal, machine, account), record)
@@ -395,82 +264,6 @@ def _with_key(actual: dict[str, Value], row: Record) -> dict[str, Value]:
     return (
         {**actual, "host_key": key} if isinstance(key, str) and not isinstance(actual.get("host_key"), str) else actual
     )
-
-
-# over SSH
-
-
-async def _enter(
-    shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance
-) -> tuple[Record, Shell]:
-    """Wait until SSH answers, and keep the host key of first contact; raise `StepError`."""
-    assert goal.access is not None
-    known = row.attributes.get("host_key")
-    door = goal.access.door(machine, known if isinstance(known, str) else "")
-
-    async def gone() -> str:
-        try:
-            found = await account.find(machine.cloud_id)
-        except CloudError:
-            return ""  # nothing is known: the wait goes on
-        if found is None or found.status in DEAD:
-            return f"{machine.cloud_id} is gone"
-        return f"{machine.cloud_id} has failed" if found.status is LifecycleStatus.FAILED else ""
-
-    def told(phase: str) -> None:
-        shop.progress(step, phase)
-
-    told(f"waiting for SSH at {door.user}@{door.host}:{door.port}")
-    try:
-        key = await shop.slots.unless_stopped(
-            shop.world.reach.ready(door, timeout=goal.access.timeout_s, progress=told, gone=gone)
-        )
-    except ReachError as problem:
-        raise StepError(f"{machine.cloud_id} cannot be reached over SSH: {problem}", uncertain=True) from None
-    if key is None:
-        raise Interrupted
-    if key != known:
-        # with its addresses, so that a person gets in as well, whatever becomes of it next
-        seen = shop.sealed(goal.kind.observe(machine, account.traits))
-        row = dataclasses.replace(row, attributes={**row.attributes, **seen, "host_key": key})
-        await shop.committer.commit(PutRecord(row))
-    return row, Shell(shop.world.reach, dataclasses.replace(door, host_key=key))
-
-
-async def _prove_healthy(
-    shop: Workshop, step: Step, goal: Target, account: Account, machine: Instance, shell: Shell
-) -> None:
-    """Compare the GPUs of a machine with those that are paid for; raise `Unhealthy`."""
-    if goal.access is None or not goal.access.verify_gpu:
-        return
-    shop.progress(step, f"looking at the GPUs of {machine.cloud_id}")
-    if account.alias not in shop.types:
-        listed = await account.patience.retried(account.client.get_instance_types)
-        shop.types[account.alias] = {(item.type, item.location): item for item in listed}
-    paid_for = shop.types[account.alias].get((machine.instance_type, machine.location))
-    if paid_for is None:
-        raise StepError(f"{machine.instance_type} is not in the catalogue: what is paid for is not known")
-    try:
-        problem = judge(await shell.gpus(), paid_for.gpus)
-    except ReachError as failure:
-        problem = str(failure)
-    if problem:
-        raise Unhealthy(machine.cloud_id, problem, step.address)
-
-
-async def _change_over_ssh(
-    shop: Workshop, step: Step, goal: Target, account: Account, row: Record, machine: Instance, names: Sequence[str],
-    deadline: float,
-) -> Record:  # fmt: skip
-    """Change attributes on the machine itself: recorded as unknown before, as they are after."""
-    if not names or goal.access is None:
-        return row
-    row, shell = await _enter(shop, step, goal, account, row, machine)
-    row = dataclasses.replace(row, attributes={**row.attributes, **dict.fromkeys(names, BEING_CHANGED)})
-    await shop.committer.commit(PutRecord(row))
-    for name in names:
-        await _change_attribute(shop, goal, account, row.cloud_id, name, deadline, shell)
-    return row
 
 
 def merged(goal: Target, machine: Instance, account: Account) -> dict[str, Value]:
@@ -554,17 +347,19 @@ async def update(
             # another run made it: only an approved plan may end it
             raise StepError(f"{row.cloud_id} failed before it was ready: {problem}") from None
         if goal.access is not None and seen.status not in HALTED:
-            row, shell = await _enter(shop, step, goal, account, row, seen)
-            await _prove_healthy(shop, step, goal, account, seen, shell)
+            row, shell = await enter(shop, step, goal, account, row, seen)
+            await prove_healthy(shop, step, goal, account, seen, shell)
             first_contact = tuple(goal.kind.first_over_ssh(goal.attributes))
     by_hand = [name for name in change.changed if goal.kind.is_over_ssh(name, account.traits)]
     if change.power is Power.START:
         seen = await _power(shop, step, account, seen, change.power, deadline)
     for name in change.changed:
         if name not in by_hand:
-            await _change_attribute(shop, goal, account, row.cloud_id, name, deadline)
+            await change_attribute(shop, goal, account, row.cloud_id, name, deadline)
+    if "firewall_rules" in change.changed and "firewall_rules" not in by_hand:
+        await prove_open(shop, step, goal, account, row, seen)
     over_ssh = tuple(dict.fromkeys((*first_contact, *by_hand)))
-    row = await _change_over_ssh(shop, step, goal, account, row, seen, over_ssh, deadline)
+    row = await change_over_ssh(shop, step, goal, account, row, seen, over_ssh, deadline)
     if change.power is Power.STOP:
         seen = await _power(shop, step, account, seen, change.power, deadline)
     elif change.finish and goal.kind.wants_stopped(goal.attributes) and seen.status not in HALTED:
@@ -599,20 +394,6 @@ async def _must_get(account: Account, cloud_id: str) -> Instance:
     if found is None:
         raise StepError(f"{cloud_id} is gone")
     return found
-
-
-async def _change_attribute(
-    shop: Workshop, goal: Target, account: Account, cloud_id: str, name: str, deadline: float,
-    shell: Shell | None = None,
-) -> None:  # fmt: skip
-    try:
-        async with shop.slots.slot():
-            await account.patience.retried(
-                lambda: goal.kind.update(account.client, CloudId(cloud_id), name, goal.attributes, shell),
-                until=deadline,
-            )
-    except ReachError as problem:
-        raise StepError(f"{name} of {cloud_id} could not be changed over SSH: {problem}", uncertain=True) from None
 
 
 async def _power(

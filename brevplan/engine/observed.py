@@ -117,6 +117,8 @@ class Facts:
     types: dict[str, dict[tuple[str, str], InstanceType]] = field(default_factory=dict)
     locations: dict[str, list[Location]] = field(default_factory=dict)
     images: dict[str, list[Image]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why the catalogue of a provider block could not be read."""
     prior_outputs: Mapping[str, object] = field(default_factory=dict)
     locked_by: str = ""
     """Who is applying right now, when that is not us: open intents are then theirs."""

@@ -31,6 +31,10 @@ LIMIT: Final[ContextVar[Limit | None]] = ContextVar("brevplan_limit", default=No
 _ORDER: Final = {Urgency.SETTLE: 0, Urgency.POLL: 1, Urgency.CREATE: 2}
 
 
+LEAST_WAIT_S: Final = 0.001
+"""Less than this may be too little for a clock to show, and the wait would never end."""
+
+
 class _Bucket:
     """Tokens that grow with time; a quarter of a minute's worth may be taken at once."""
 
@@ -100,7 +104,7 @@ class AccountPacer:
             while (delay := self._delay(ticket, urgency)) > 0:
                 if limit is not None:
                     limit.suspend()
-                await self._clock.sleep(delay)
+                await self._clock.sleep(max(delay, LEAST_WAIT_S))
         finally:
             self._queue.remove(ticket)
             heapq.heapify(self._queue)

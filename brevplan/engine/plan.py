@@ -228,7 +228,9 @@ class _Fold:
         try:
             found = source.read(desired.attributes, alias, self.bench.facts)
         except NeedsCatalogue as need:
-            self.bench.needs.add(need.alias)
+            problem = self.bench.lacks_catalogue(need.alias)
+            if problem:
+                diagnostics.error("Data source cannot be read", f"{problem}.", declaration.span, address=str(address))
             return False
         except ValueError as problem:
             text = str(problem) if not desired.secret_names else "Why is not shown, because an argument is sensitive."

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from brevplan.contract.client import Clock
-from brevplan.engine.access import NOBODY
 from brevplan.engine.address import Address
 from brevplan.engine.reach import Reach
 
@@ -308,11 +307,12 @@ class Ids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Time and chance, handed to everything that waits or names."""
+    """Time, chance and a hand, given to everything that waits, names or works on machines themselves."""
 
     clock: Clock
     ids: Ids
-    reach: Reach = NOBODY
+    reach: Reach | None = None
+    """How machines are reached over SSH; None for those who only look."""
 
 
 def state_key(workspace: str, address: Address) -> str:

@@ -167,8 +167,7 @@ def _outcome_of_create(bench: Bench, subject: Subject, desired: Desired) -> Outc
     try:
         outcome = subject.kind.plan_create(desired.attributes, subject.address, bench.ability(subject.alias))
     except NeedsCatalogue as need:
-        bench.needs.add(need.alias)
-        return Outcome(_preliminary(subject, desired))
+        return Outcome(_preliminary(subject, desired), blocked=bench.lacks_catalogue(need.alias))
     bench.report(outcome.findings, subject.declaration, subject.address, subject.desired.secret_names)
     return outcome
 
@@ -215,8 +214,7 @@ def _outcome_of_update(
             wanted.attributes, current, subject.address, ability, machine, bench.facts.salt
         )
     except NeedsCatalogue as need:
-        bench.needs.add(need.alias)
-        return Outcome(dict(current))
+        return Outcome(dict(current), blocked=bench.lacks_catalogue(need.alias))
     bench.report(outcome.findings, subject.declaration, subject.address, subject.desired.secret_names)
     return outcome
 

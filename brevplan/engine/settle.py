@@ -131,7 +131,8 @@ def _living(snapshot: Snapshot, ref_id: str) -> list[Instance]:
 async def settle(account: Account, intent: Intent) -> Instance | None:
     """Find an uncertain attempt's machine, or fence the attempt so that it can be retired.
 
-    None means: no machine, and a late launch is fenced off where the cloud can do that. Raises `Uncertain`.
+    None means: no machine, a late launch is fenced off where the cloud can do that, and nothing is left of what was
+    made beside the machine that did not come. Raises `Uncertain`.
     """
     found = await look_for(account, intent.ref_id)
     if found is not None:
@@ -141,4 +142,10 @@ async def settle(account: Account, intent: Intent) -> Instance | None:
     except CloudError as problem:
         raise Uncertain(f"the fence failed: {problem}") from None
     # a launch that was on its way while the fence was set shows within one more window
-    return await look_for(account, intent.ref_id) if fenced else None
+    found = await look_for(account, intent.ref_id) if fenced else None
+    if found is None:
+        try:
+            await account.patience.retried(lambda: account.client.release(RefId(intent.ref_id)))
+        except CloudError as problem:
+            raise Uncertain(f"what was made beside it could not be removed: {problem}") from None
+    return found

@@ -16,6 +16,7 @@ from brevplan.contract.model import (
     HALTED,
     CloudId,
     CreateInstanceAttrs,
+    FirewallPattern,
     Image,
     Instance,
     InstanceType,
@@ -37,7 +38,15 @@ from brevplan.engine.kind import (
 )
 from brevplan.engine.secrets import unchanged
 from brevplan.kinds.instance_schema import SCHEMA
-from brevplan.kinds.rules import effective, followed, from_contract, has_peers, inexact_rules, to_contract
+from brevplan.kinds.rules import (
+    effective,
+    followed,
+    from_contract,
+    has_peers,
+    inexact_rules,
+    names_somebody,
+    to_contract,
+)
 from brevplan.lang.convert import to_string
 from brevplan.lang.numbers import round512
 from brevplan.lang.types import NUMBER, STRING
@@ -104,6 +113,7 @@ class InstanceKind:
         if ability is not None:
             findings.extend(_check_ability(desired, ability))
             findings.extend(_check_firewalls(desired, ability))
+            findings.extend(_check_way_in(desired, ability))
         return findings
 
     # reading
@@ -481,6 +491,25 @@ def _check_firewalls(desired: Attributes, ability: Ability) -> list[Finding]:
     return findings
 
 
+def _check_way_in(desired: Attributes, ability: Ability) -> list[Finding]:
+    """Where nothing is open by itself, somebody has to be named; what is not known yet may name somebody."""
+    members = _elements(desired.get("firewalls"))
+    if (
+        ability.traits.firewall.ssh_from_anywhere
+        or isinstance(reveal(desired.get("firewalls")), Unknown)
+        or has_peers(members)
+        or names_somebody(effective(members, ability.traits.firewall))
+    ):
+        return []
+    return [
+        Finding(
+            "firewalls", "Nobody is let in",
+            f"At {ability.traits.provider} only addresses that are named are let in, for SSH too.",
+            "Name yours in ip_allowlist of the provider block, or in a rule of a firewall.",
+        )
+    ]  # fmt: skip
+
+
 def _named_firewalls(desired: Attributes) -> list[tuple[Value, str]]:
     found: list[tuple[Value, str]] = []
     for member in _elements(desired.get("firewalls")):
@@ -605,7 +634,17 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
                     suggest(name, known) or shown,
                 )
             )  # fmt: skip
-    has_data = reveal(desired.get("user_data")) not in (None, "")
+    script = reveal(desired.get("user_data"))
+    has_data = script not in (None, "")
+    is_ours = ability.traits.firewall_pattern is FirewallPattern.USER_DATA
+    if is_ours and isinstance(script, str) and script and not script.startswith("#!"):
+        findings.append(
+            Finding(
+                "user_data", "Not possible here",
+                f"At {ability.traits.provider} it goes into the start-up script that sets the firewall up.",
+                "Write it as a script of its own that begins with #!, such as #!/bin/sh.",
+            )
+        )  # fmt: skip
     if has_data and Capability.USER_DATA not in ability.traits.capabilities:
         findings.append(
             Finding("user_data", "Not possible here", f"{ability.traits.provider} takes no user data at creation.")

@@ -74,8 +74,8 @@ class Rule:
             return "there are no rules for IPv6"
         if not reach.networks and (not self.ranges or not all(_is_single(text) for text in self.ranges)):
             return "only single addresses can be let in, such as 203.0.113.7/32"
-        if not reach.ports:
-            return "who is let in reaches every port"
+        if not reach.ports and not self.opens_every_port:
+            return "who is let in reaches every port, as with from_port = 1 and to_port = 65535"
         return ""
 
     def enforced(self, reach: FirewallReach) -> Rule | None:
@@ -85,10 +85,16 @@ class Rule:
             left = tuple(text for text in left if not _is_ipv6(text))
         if not reach.networks:
             left = tuple(text for text in left if _is_single(text))
-        return replace(self, ranges=left) if left or not self.ranges else None
+        if not left and (self.ranges or not reach.networks):
+            return None
+        return replace(self, ranges=left) if reach.ports else Rule(FIRST_PORT, LAST_PORT, "", left)
 
     def contract(self) -> FirewallRule:
         return FirewallRule(from_port=self.low, to_port=self.high, ip_ranges=self.ranges, protocol=self.protocol)
+
+    @property
+    def opens_every_port(self) -> bool:
+        return (self.low, self.high, self.protocol) == (FIRST_PORT, LAST_PORT, "")
 
     @property
     def covers_ssh(self) -> bool:
@@ -179,15 +185,19 @@ def _effective(firewalls: tuple[Value, ...], reach: FirewallReach) -> Value:
 def _with_peers(firewalls: tuple[Value, ...], reach: FirewallReach, peers: Peers) -> Value:
     ingress: set[Rule] = set()
     egress: set[Rule] = set()
+    among: set[Rule] = set()
     for firewall in firewalls:
         value = reveal(firewall)
         if not isinstance(value, Mapping_) or has_unknown(value):
             return Unknown(because="firewalls")
-        ingress.update(_declared(value, "ingress", peers))
-        egress.update(_declared(value, "egress", peers))
+        ingress.update(_declared(value, "ingress"))
+        egress.update(_declared(value, "egress"))
+        among.update(_among_peers(value, peers))
     restricts = bool(egress) and reach.egress
+    # what lets peers in everywhere says nothing of who may log in: else a cluster would shut its owner out
     if not any(rule.covers_ssh for rule in ingress):
         ingress.add(SSH)
+    ingress |= among
     return _object(_enforced(ingress, reach), _enforced(egress, reach) if restricts else None)
 
 
@@ -211,6 +221,13 @@ def followed(firewalls: tuple[Value, ...]) -> frozenset[str]:
     )
 
 
+def names_somebody(rules: Value) -> bool:
+    """Tell whether effective rules let in somebody by an address; what is not known yet may."""
+    if has_unknown(rules):
+        return True
+    return any(rule.ip_ranges for rule in to_contract(rules).ingress)
+
+
 def inexact_rules(firewall: Value, reach: FirewallReach) -> list[tuple[str, str]]:
     """Give the rules of a firewall that cannot be enforced exactly, as `ingress[0]`, each with the reason."""
     if has_unknown(firewall):
@@ -220,19 +237,21 @@ def inexact_rules(firewall: Value, reach: FirewallReach) -> list[tuple[str, str]
         for position, block in enumerate(_blocks(firewall, direction)):
             rule = Rule.declared(block)
             # the addresses of peers are single ones, whatever they are
-            reason = "" if _is_among_peers(block) and reach.ports else rule.inexact(direction, reach)
+            is_exact = _is_among_peers(block) and (reach.ports or rule.opens_every_port)
+            reason = "" if is_exact else rule.inexact(direction, reach)
             if reason:
                 found.append((f"{direction}[{position}]", reason))
     return found
 
 
-def _declared(firewall: Mapping_, name: str, peers: Peers) -> Iterable[Rule]:
-    for block in _blocks(firewall, name):
-        rule = Rule.declared(block)
-        if not _is_among_peers(block):
-            yield rule
-        elif others := peers.get(str(firewall.items.get("id")), frozenset()):
-            yield replace(rule, ranges=_normal(others))
+def _declared(firewall: Mapping_, name: str) -> list[Rule]:
+    return [Rule.declared(block) for block in _blocks(firewall, name) if not _is_among_peers(block)]
+
+
+def _among_peers(firewall: Mapping_, peers: Peers) -> list[Rule]:
+    others = [text for text in peers.get(str(firewall.items.get("id")), ()) if _is_address(text)]
+    among = [Rule.declared(block) for block in _blocks(firewall, "ingress") if others and _is_among_peers(block)]
+    return [replace(rule, ranges=_normal(others)) for rule in among]
 
 
 def _is_among_peers(block: Mapping[str, Value]) -> bool:
@@ -248,6 +267,15 @@ def _blocks(firewall: Value | Mapping_, name: str) -> list[Mapping[str, Value]]:
 
 def _is_ipv6(text: str) -> bool:
     return ":" in text
+
+
+def _is_address(text: str) -> bool:
+    """Tell an address from a name: some clouds give a name in its place, and a rule cannot be about one."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_single(text: str) -> bool:

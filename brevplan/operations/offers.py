@@ -11,7 +11,7 @@ from pathlib import Path
 from brevplan.contract.errors import CloudError
 from brevplan.contract.gpu import GpuQuery
 from brevplan.contract.model import InstanceType
-from brevplan.diagnostics import DiagnosticsError, error, failure
+from brevplan.diagnostics import Diagnostic, DiagnosticsError, error
 from brevplan.engine.accounts import Account
 from brevplan.engine.config import Config
 from brevplan.operations.catalogue_cache import CatalogueCache, catalogue_cache
@@ -28,6 +28,14 @@ class Offer:
     """How long ago its catalogue was read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What was found, cheapest first; `problems` are the accounts whose catalogue could not be read."""
+
+    items: list[Offer]
+    problems: list[Diagnostic]
+
+
 async def offers(
     directory: Path,
     environment: Mapping[str, str],
@@ -35,23 +43,21 @@ async def offers(
     *,
     gpu: str = "",
     max_price: Decimal | None = None,
-) -> list[Offer]:
+) -> Offers:
     """Read the catalogues; raise `DiagnosticsError`. Without a configured provider it is the embedded cloud's."""
     query = _query(gpu) if gpu else None
     accounts = await open_configured(directory, environment, world, _keys)
     try:
         cache = catalogue_cache(environment)
         found = await asyncio.gather(*(_read(account, cache) for account in accounts.values()))
-    except CloudError as problem:
-        raise failure("Catalogue cannot be read", f"{problem}.") from None
     finally:
         await close_accounts(accounts)
     wanted = [
         offer
-        for offer in (offer for group in found for offer in group)
+        for offer in (offer for group in found if isinstance(group, list) for offer in group)
         if (query is None or query.matches(offer.item)) and _affordable(offer.item, max_price)
     ]
-    return sorted(wanted, key=_order)
+    return Offers(sorted(wanted, key=_order), [group for group in found if not isinstance(group, list)])
 
 
 def _query(text: str) -> GpuQuery:
@@ -71,8 +77,11 @@ def _order(offer: Offer) -> tuple[bool, Decimal, str, str, str]:
     return price is None, amount, offer.item.type, offer.item.location, offer.provider
 
 
-async def _read(account: Account, cache: CatalogueCache) -> list[Offer]:
-    found = await read_catalogue(account, cache)
+async def _read(account: Account, cache: CatalogueCache) -> list[Offer] | Diagnostic:
+    try:
+        found = await read_catalogue(account, cache)
+    except CloudError as problem:
+        return error("Catalogue cannot be read", f'"{account.alias}": {problem}.')
     age = max(0.0, account.clock.now().timestamp() - found.at)
     return [Offer(account.alias, item, age) for item in found.types]
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
 from brevplan.diagnostics import Diagnostics, DiagnosticsError, error, failure, suggest
 from brevplan.engine.accounts import Account
@@ -375,14 +374,11 @@ async def _folded(
             found = fold(project.config, given, facts)
         if isinstance(found, Folded):
             return found
-        try:
-            await read_catalogues(accounts, _fresh(found, facts), facts, cache)
-        except CloudError as problem:
-            raise DiagnosticsError([error("Catalogue cannot be read", f"{problem}.")]) from None
+        await read_catalogues(accounts, _fresh(found, facts), facts, cache)
 
 
 def _fresh(needs: Needs, facts: Facts) -> list[str]:
-    wanted = sorted(needs.catalogues - facts.types.keys())
+    wanted = sorted(needs.catalogues - facts.types.keys() - facts.unreadable.keys())
     assert wanted, "the fold asked twice for the same catalogue"
     return wanted
 
@@ -393,7 +389,7 @@ def _check_project(
     if project.config.settings.project:
         return
     paid = sorted(alias for alias, account in accounts.items() if not account.spec.account_free)
-    if paid and any(change.creates and change.alias in paid for change in folded.plan.changes):
+    if paid and any(change.creates and change.made_at in paid for change in folded.plan.changes):
         diagnostics.error(
             "No project",
             f'Machines at "{paid[0]}" are marked with the name of their project, and none is given.',

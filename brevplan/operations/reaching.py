@@ -90,7 +90,7 @@ async def _open(
     # of all variables only those that the provider blocks read matter here
     _, scope = gather_values(project, request, files, now, diagnostics, workspace, offline=True)
     diagnostics.raise_if_errors()
-    blocks = {key: block for key, block in provider_keys(project.config).items() if _name(key) in registry.MODULES}
+    blocks = {key: block for key, block in provider_keys(project.config).items() if registry.is_known(_name(key))}
     for key in _wanted(records, blocks):
         found = Diagnostics()
         reached.accounts |= await open_accounts(

@@ -218,7 +218,7 @@ def _wrapped(node: ast.Node) -> Iterator[ast.Node]:
 
 def _sensitive_names(block: ast.Block) -> set[str]:
     label = _label(block)
-    if block.type == "provider" and label in registry.MODULES:
+    if block.type == "provider" and registry.is_known(label):
         return {name for name, argument in registry.spec(label).all_arguments().items() if argument.sensitive}
     if block.type == "resource" and label in KINDS:
         return {name for name, spec in KINDS[label].schema.attributes.items() if spec.sensitive}

@@ -24,7 +24,7 @@ from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.convert import ConversionError, convert
 from brevplan.lang.prepared import EvaluationError
-from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, Type
+from brevplan.lang.types import BOOL, NUMBER, STRING, ListType, MapType, Type
 from brevplan.lang.values import Value, has_secret, has_unknown, reveal_deep, to_python
 from brevplan.operations.catalogue_cache import NO_CACHE, Catalogue, CatalogueCache
 from brevplan.operations.credentials import stored_credentials
@@ -33,8 +33,8 @@ from brevplan.providers import registry
 from brevplan.version import VERSION
 
 _TYPES: Mapping[str, Type] = {
-    "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING), "duration": STRING,
-    "rate": NUMBER,
+    "string": STRING, "number": NUMBER, "bool": BOOL, "list(string)": ListType(STRING),
+    "map(string)": MapType(STRING), "duration": STRING, "rate": NUMBER,
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def provider_keys(config: Config) -> dict[str, ProviderBlock | None]:
     """Give every provider that the configuration uses: its blocks, and those that are named without one."""
     keys: dict[str, ProviderBlock | None] = dict(config.providers)
     for ref in ProviderChoice(config).named():
-        if ref.text not in keys and ref.text in registry.MODULES:
+        if ref.text not in keys and registry.is_known(ref.text):
             keys[ref.text] = None
     return keys
 
@@ -227,10 +227,14 @@ def _convert(argument: Argument, value: Value, span: Span, diagnostics: Diagnost
 async def read_catalogues(
     accounts: Mapping[str, Account], wanted: Iterable[str], facts: Facts, cache: CatalogueCache = NO_CACHE
 ) -> None:
-    """Fetch types, locations and images of accounts into the facts; raise `CloudError`."""
+    """Fetch types, locations and images of accounts into the facts, or why that cannot be done."""
 
     async def read(alias: str) -> None:
-        found = await read_catalogue(accounts[alias], cache)
+        try:
+            found = await read_catalogue(accounts[alias], cache)
+        except CloudError as problem:
+            facts.unreadable[alias] = str(problem)
+            return
         facts.types[alias] = {(item.type, item.location): item for item in found.types}
         facts.locations[alias] = found.locations
         if found.images is not None:

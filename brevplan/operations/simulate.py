@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from brevplan.diagnostics import failure, suggest
 from brevplan.operations.world import Outside
-from brevplan.simcloud.practice import FACES, Practice, Wishes
+from brevplan.simcloud.practice import ARGUMENTS, FACES, KEY_ARGUMENTS, Practice, Wishes
 
-__all__ = ["Wishes", "check_providers", "simulate"]
+__all__ = ["ARGUMENTS", "KEY_ARGUMENTS", "Wishes", "check_providers", "simulate"]
 
 
 def check_providers(names: Sequence[str]) -> list[str]:

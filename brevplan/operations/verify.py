@@ -108,7 +108,7 @@ async def _verify(
 def _key(config: Config, name: str) -> Keys:
     if name in config.providers:
         return {name: config.providers[name]}
-    if name in registry.MODULES:
+    if registry.is_known(name):
         return {name: None}
     known = sorted({*registry.names(), *config.providers})
     planned = name in registry.PLANNED

@@ -11,18 +11,17 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from brevplan.contract.model import FirewallRules
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.ports import World
-from brevplan.engine.reach import Door, FoundGpu, Reach
 from brevplan.operations.file_patterns import matching_files
 from brevplan.providers import registry
+from brevplan.ssh.reach import SshReach
 from brevplan.state.store import StateStore
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -51,40 +50,6 @@ def jitter() -> float:
     return random.random()  # spreads retries; nothing secret
 
 
-class LazyReach:
-    """Reaches machines over SSH; what that takes is loaded when the first one is reached."""
-
-    def __init__(self, clock: SystemClock) -> None:
-        self._clock = clock
-        self._reach: Reach | None = None
-
-    def _loaded(self) -> Reach:
-        if self._reach is None:
-            from brevplan.ssh.reach import SshReach
-
-            self._reach = SshReach(self._clock)
-        return self._reach
-
-    async def ready(
-        self,
-        door: Door,
-        *,
-        timeout: float,
-        progress: Callable[[str], None],
-        gone: Callable[[], Awaitable[str]] | None = None,
-    ) -> str:
-        return await self._loaded().ready(door, timeout=timeout, progress=progress, gone=gone)
-
-    async def gpus(self, door: Door) -> list[FoundGpu]:
-        return await self._loaded().gpus(door)
-
-    async def set_firewall(self, door: Door, rules: FirewallRules) -> None:
-        await self._loaded().set_firewall(door, rules)
-
-    async def set_authorized_keys(self, door: Door, keys: Sequence[str]) -> None:
-        await self._loaded().set_authorized_keys(door, keys)
-
-
 class OpenStore(Protocol):
     """How the state file is opened: None when there is none and none is to be made. Raises `StateError`."""
 
@@ -102,7 +67,7 @@ class Outside(World):
 
 def system_world() -> Outside:
     clock = SystemClock()
-    return Outside(clock, RandomIds(), LazyReach(clock))
+    return Outside(clock, RandomIds(), SshReach(clock))
 
 
 class ProjectFiles:

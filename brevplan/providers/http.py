@@ -35,7 +35,7 @@ _SHOWN: Final = 300
 
 _SECRET_FIELDS: Final = frozenset(
     {"api_key", "authorization", "jupyter_token", "jupyter_url", "password", "private_key", "user_data", "envs"}
-    | {"base64_script", "x-api-key", "proxy-authorization", "cookie", "set-cookie"}
+    | {"userdata", "base64_script", "x-api-key", "proxy-authorization", "cookie", "set-cookie"}
 )
 """What is left out of a trace wherever it stands: credentials, and what users put into a machine."""
 
@@ -245,6 +245,8 @@ def _seconds(value: object, default: float) -> float:
 def _check_endpoint(endpoint: str, provider: str) -> None:
     import httpx
 
+    if "@" in endpoint:  # before anything is said that shows it: what stands before it may be a key
+        raise Rejected("endpoint must not hold a credential", provider=provider, sent=Sent.NO)
     try:
         url = httpx.URL(endpoint)
     except httpx.InvalidURL as problem:
@@ -253,8 +255,6 @@ def _check_endpoint(endpoint: str, provider: str) -> None:
         raise Rejected(
             f'endpoint "{endpoint}" is not a URL such as https://api.example.com/v1', provider=provider, sent=Sent.NO
         )
-    if url.userinfo:
-        raise Rejected("endpoint must not hold a credential", provider=provider, sent=Sent.NO)
 
 
 def retry_after(text: str, now: datetime) -> float | None:

@@ -1,8 +1,13 @@
-"""Which clouds there are. A module is imported on first use, so an unused cloud costs no start-up time."""
+"""Which clouds there are. A module is imported on first use, so an unused cloud costs no start-up time.
+
+An installed package may bring a cloud of its own, by an entry point of the group `brevplan.providers`: its name is the
+provider's, its value the module. It never takes the place of a cloud that is here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Final
 
@@ -10,24 +15,41 @@ from brevplan.contract.provider import Argument, ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
     "aws": "brevplan.providers.aws",
+    "fluidstack": "brevplan.providers.fluidstack",
     "lambda": "brevplan.providers.lambda_cloud",
+    "launchpad": "brevplan.providers.launchpad",
     "local": "brevplan.providers.local",
     "shadeform": "brevplan.providers.shadeform",
 }
 
-PLANNED: Final = ("fluidstack", "launchpad", "nebius")
+PLANNED: Final = ("nebius",)
 """Clouds of the mission whose modules are still to come: named so that a message can say so."""
 
 
+GROUP: Final = "brevplan.providers"
+
+
 def names() -> list[str]:
-    return sorted(MODULES)
+    return sorted({*MODULES, *_installed()})
+
+
+def is_known(name: str) -> bool:
+    # what is installed is looked through only for a name that is not here: that takes its time
+    return name in MODULES or (name not in PLANNED and name in _installed())
 
 
 def spec(name: str) -> ProviderSpec:
     """Give a provider's introduction; raise `KeyError` for a name that is not in the registry."""
-    found = import_module(MODULES[name]).SPEC
+    found = import_module(MODULES.get(name) or _installed()[name]).SPEC
     assert isinstance(found, ProviderSpec)
     return found
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    from importlib.metadata import entry_points  # most runs know their clouds without it
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
 class Arguments(Mapping[str, Mapping[str, Argument]]):
@@ -37,10 +59,10 @@ class Arguments(Mapping[str, Mapping[str, Argument]]):
         return spec(name).all_arguments()
 
     def __contains__(self, name: object) -> bool:
-        return name in MODULES
+        return isinstance(name, str) and is_known(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(names())
 
     def __len__(self) -> int:
-        return len(MODULES)
+        return len(names())

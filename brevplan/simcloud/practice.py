@@ -6,8 +6,9 @@ What they hold lies in a folder: one file a cloud, one folder a machine. So they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EADDRINUSE
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,10 +25,31 @@ if TYPE_CHECKING:
     from brevplan.simcloud.ssh import MachineShells
 
 FACES: Final[Mapping[str, str]] = {
+    "fluidstack": "brevplan.simcloud.faces.fluidstack",
     "lambda": "brevplan.simcloud.faces.lambda_cloud",
+    "launchpad": "brevplan.simcloud.faces.launchpad",
     "shadeform": "brevplan.simcloud.faces.shadeform",
 }
 """The APIs that can be served, by provider."""
+
+Where = tuple[str, int]
+"""Host and port."""
+ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "fluidstack": {
+        "project": '"00000000-0000-4000-b000-000000000001"',
+        "region": '"us-east-1"',
+        "private_access": "true",
+    },
+    "launchpad": {
+        "org_name": '"acme"',
+        "requester_email": '"ops@example.com"',
+        "ip_allowlist": '["127.0.0.1"]',
+    },
+}
+"""What a provider block needs beside its key and endpoint to lead to a simulated cloud, as it is written there."""
+
+KEY_ARGUMENTS: Final = {"launchpad": "api_token"}
+"""What the argument of the key is called where it is not `api_key`."""
 
 _ROUND_S: Final = 0.1
 """How often it is looked for machines that have come or gone since."""
@@ -54,7 +76,7 @@ class Wishes:
 @dataclass(slots=True)
 class _Site:
     face: Face
-    where: dict[str, tuple[str, int]] = field(default_factory=dict)
+    where: dict[str, Where] = field(default_factory=dict)
     """Where the SSH of each machine is, by its id at the cloud."""
 
 
@@ -97,7 +119,7 @@ class Practice:
         )  # fmt: skip
         cloud = SimCloud(wishes.folder / f"{name}.db", self._clock, how)
         cloud.faults = SeededFaults(wishes.seed, wishes.fail_rate, wishes.lost_response_rate, cloud.next_call)
-        where: dict[str, tuple[str, int]] = {}
+        where: dict[str, Where] = {}
         # a machine whose SSH is not open yet has no address either: it is still booting
         address_of = None if wishes.ssh_port is None else lambda cloud_id: where.get(cloud_id, ("", 22))
         face = import_module(FACES[name]).face(cloud, wishes.key, address_of=address_of)
@@ -132,24 +154,33 @@ class Practice:
         for cloud_id, machine in living.items():
             if cloud_id not in site.where:
                 offer = catalogue.find_offer(machine.instance_type, machine.location)
-                host = _loopback(number, model.number_of(cloud_id) or 0)
+                hosts = _loopbacks(number, model.number_of(cloud_id) or 0)
                 try:
-                    site.where[cloud_id] = await self._open(name, cloud_id, machine.public_key, offer.gpus, host)
+                    site.where[cloud_id] = await self._open(name, cloud_id, machine.public_key, offer.gpus, hosts)
                 except OSError:  # somebody else has the address: the machine is there, and cannot be reached
                     site.where[cloud_id] = (machine.public_ip, machine.ssh_port)
 
-    async def _open(self, name: str, cloud_id: str, key: str, gpus: Sequence[Gpu], host: str) -> tuple[str, int]:
+    async def _open(self, name: str, cloud_id: str, key: str, gpus: Sequence[Gpu], hosts: Iterable[str]) -> Where:
+        """Open a machine's SSH at the first of these hosts that is free; raise `OSError` where none is."""
         assert self.ssh_port is not None
-        try:
-            return await self._shells[name].open(cloud_id, key, gpus, host, self.ssh_port)
-        except PermissionError:
-            if self.ssh_port >= 1024:
-                raise
-            self.ssh_port = 2222  # only root may listen below 1024
-            return await self._shells[name].open(cloud_id, key, gpus, host, self.ssh_port)
+        taken: OSError | None = None
+        for host in hosts:
+            try:
+                return await self._shells[name].open(cloud_id, key, gpus, host, self.ssh_port)
+            except PermissionError:
+                if self.ssh_port >= 1024:
+                    raise
+                self.ssh_port = 2222  # only root may listen below 1024
+                return await self._open(name, cloud_id, key, gpus, hosts)
+            except OSError as problem:
+                if problem.errno != EADDRINUSE:
+                    raise
+                taken = problem
+        raise taken or OSError("no address is left")
 
 
-def _loopback(cloud: int, number: int) -> str:
-    """Give a machine an address of its own on this computer."""
+def _loopbacks(cloud: int, number: int) -> Iterator[str]:
+    """Give addresses of this computer for a machine: its own one, and others while another server has that."""
     low = number % (1 << 16)
-    return f"127.{101 + cloud}.{low >> 8}.{low & 255}"
+    for server in range(12):
+        yield f"127.{101 + cloud + 10 * server}.{low >> 8}.{low & 255}"

@@ -10,11 +10,16 @@ from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
 from brevplan.providers.aws import connect as connect_aws
+from brevplan.providers.fluidstack import connect as connect_fluidstack
+from brevplan.providers.launchpad import connect as connect_launchpad
 from brevplan.providers.local import LocalClient
 from brevplan.providers.shadeform import connect as connect_shadeform
 from tests.providers.aws_bench import Bench as AwsBench
 from tests.providers.aws_bench import front_of, moto_process
+from tests.providers.fluidstack_bench import PRICES
+from tests.providers.fluidstack_bench import Bench as FluidStackBench
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
+from tests.providers.launchpad_bench import Bench as LaunchpadBench
 from tests.providers.shadeform_bench import Bench
 from tests.providers.test_local import HandClock
 
@@ -34,6 +39,15 @@ class OpenPacer:
 
 def connection(folder: Path, clock: Clock, **settings: Any) -> Connection:
     return Connection(settings=settings, environment={}, directory=str(folder), pacer=OpenPacer(), clock=clock)
+
+
+@asynccontextmanager
+async def fluidstack(folder: Path) -> AsyncIterator[Connected]:
+    bench = FluidStackBench(folder, how={"boot_s": 30.0, "stop_s": 10.0, "list_lag_s": 5.0, "end_s": 20.0})
+    client = connect_fluidstack(bench.connection(prices=PRICES))
+    yield Connected(client, bench.clock, ("us-east-1-noSub-gpu_8x_h100_sxm5", "us-east-1-noSub-gpu_8x_b200_sxm6"))
+    await client.aclose()
+    assert bench.wire.violations == []
 
 
 @asynccontextmanager
@@ -62,6 +76,15 @@ async def lambda_cloud(folder: Path) -> AsyncIterator[Connected]:
 
 
 @asynccontextmanager
+async def launchpad(folder: Path) -> AsyncIterator[Connected]:
+    bench = LaunchpadBench(folder, how={"boot_s": 30.0, "list_lag_s": 5.0, "end_s": 20.0})
+    client = connect_launchpad(bench.connection())
+    yield Connected(client, bench.clock, ("us-west-1-noSub-oci.h100x8.sxm", "us-east-1-noSub-oci.b200x8.sxm"))
+    await client.aclose()
+    assert bench.wire.violations == []
+
+
+@asynccontextmanager
 async def aws(folder: Path) -> AsyncIterator[Connected]:
     with moto_process() as moto, front_of(moto) as front:
         bench = AwsBench(front)
@@ -72,7 +95,9 @@ async def aws(folder: Path) -> AsyncIterator[Connected]:
 
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
     "aws": aws,
+    "fluidstack": fluidstack,
     "lambda": lambda_cloud,
+    "launchpad": launchpad,
     "local": local,
     "shadeform": shadeform,
 }

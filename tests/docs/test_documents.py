@@ -22,11 +22,12 @@ DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT 
 KEY = (ROOT / "examples" / "quickstart" / "key.pub").read_text()
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"<!-- (fresh|file: (\S+)) -->")
-_SETTING = re.compile(r"BREVPLAN_|.*_API_KEY\Z")
+_SETTING = re.compile(r"BREVPLAN_|FLUIDSTACK_|LAUNCHPAD_|.*_API_KEY\Z")
 """Variables of whoever runs the tests that would change what a document shows."""
 _CHANGING = [
     (re.compile(r"bp-([a-z0-9-]+)-[a-z2-7]{12}-[a-z2-7]{6}"), r"bp-\1-…"),
     (re.compile(r"run-[0-9a-f]{12}"), "run-…"),
+    (re.compile(r"\b127\.1\d1\.(?=\d+\.\d+)"), "127.101."),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "2026-01-01T00:00:00Z"),
     (re.compile(r"\S+@\S+(?= +\S+ +run-)"), "ann@laptop"),
     (re.compile(r"\b[0-9a-f]{12}\+?(?= +run-)|-(?= +run-)"), "-"),

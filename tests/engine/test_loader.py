@@ -41,7 +41,7 @@ MISTAKES = [
     ),
     # providers
     ('provider "lcal" {\n}\n', "Unknown provider", 'no provider "lcal"', '"local"'),
-    ('provider "azure" {\n}\n', "Unknown provider", 'no provider "azure"', "Providers are: lambda, local, shadeform"),
+    ('provider "azure" {\n}\n', "Unknown provider", 'no provider "azure"', "fluidstack, lambda, launchpad, local"),
     ("provider {\n}\n", "Wrong number of labels", "has 1 label, not 0", 'provider "local" { … }'),
     ('provider "local" {\n  paht = "x"\n}\n', "Unknown argument", '"paht" in provider "local"', '"path"'),
     ('provider "local" {\n  x {}\n}\n', "Unknown block", 'no block "x" in a provider block', ""),

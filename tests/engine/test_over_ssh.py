@@ -9,7 +9,7 @@ import pytest
 from brevplan.contract.client import Capability
 from brevplan.contract.errors import Unavailable
 from brevplan.engine.apply import Result
-from brevplan.engine.machines import BEING_CHANGED
+from brevplan.engine.over_ssh import BEING_CHANGED
 from brevplan.engine.ports import Record
 from brevplan.engine.reach import Door, FoundGpu, Unreachable
 from brevplan.simcloud.faults import NO_FAULT, Fault
@@ -147,6 +147,24 @@ def test_further_keys_are_written_once_the_machine_answers_and_changed_in_place(
     assert actions(lab.plan()) == {}
 
 
+def test_rules_of_the_cloud_that_shut_us_out_are_taken_back(tmp_path: Path) -> None:
+    """2.2: SSH is open "only to those ranges, once brevplan has proved that it still gets in"."""
+    lab = Lab(tmp_path, config())
+    lab.apply()
+    (machine,) = lab.machines()
+    lab.hand.silent.add(machine.body.public_ip)
+    lab.text = config(rules='from_port = 22\n protocol = "tcp"\n ip_ranges = ["203.0.113.0/24"]')
+    result = applied(lab)
+    assert "the old ones are back" in result.failed[0].error
+    assert lab.machines()[0].body.firewall_rules == machine.body.firewall_rules
+    lab.hand.silent.clear()
+    assert applied(lab).complete
+    rules = lab.machines()[0].body.firewall_rules
+    assert rules is not None
+    assert [rule.ip_ranges for rule in rules.ingress] == [("203.0.113.0/24",)]
+    assert actions(lab.plan()) == {}
+
+
 # a cloud that cannot change rules
 
 
@@ -232,6 +250,7 @@ def assert_open_among_peers(lab: Lab) -> None:
         rules = machine.body.firewall_rules
         assert rules is not None
         wanted = addresses(lab, machine.body.cloud_id)
+        assert any((rule.from_port, rule.ip_ranges) == (22, ()) for rule in rules.ingress), "we still get in"
         found = {(rule.from_port, rule.to_port): set(rule.ip_ranges) for rule in rules.ingress if rule.from_port != 22}
         assert found == ({(1, 65535): wanted} if wanted else {})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.client import Capability
+from brevplan.contract.client import Capability, FirewallReach
 from brevplan.contract.model import FirewallRule
 from brevplan.engine.address import Address
 from brevplan.engine.identity import cred_ref_id, make_ref_id
@@ -330,6 +331,22 @@ def test_check(wanted: dict[str, Value], summary: str) -> None:
 def test_user_data_where_the_provider_takes_none() -> None:
     found = KIND.check(desired(user_data=Secret("x")), HOME, ability(without=(Capability.USER_DATA,)))
     assert [item.attribute for item in found] == ["user_data"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "good"),
+    [({}, False), ({"firewalls": Tuple([])}, False), ({"firewalls": Tuple([firewall()])}, False),
+     ({"firewalls": Tuple([firewall(rule(from_port=1, to_port=65535, ip_ranges=Tuple(["203.0.113.7/32"])))])}, True),
+     ({"firewalls": Unknown(because="x")}, True), ({"firewalls": Tuple([Unknown(because="x")])}, True)],
+    ids=["nothing", "no firewall", "an empty one", "an address", "unknown", "unknown firewall"],
+)  # fmt: skip
+def test_where_nothing_is_open_by_itself_somebody_has_to_be_named(wanted: dict[str, Value], good: bool) -> None:
+    able = ability()
+    reach = FirewallReach(ports=False, egress=False, networks=False, ssh_from_anywhere=False)
+    closed = replace(able, traits=replace(able.traits, firewall=reach))
+    found = KIND.check(desired(**wanted), HOME, closed)
+    assert [item.summary for item in found] == ([] if good else ["Nobody is let in"])
+    assert KIND.check(desired(**wanted), HOME, able) == []
 
 
 def test_check_of_a_good_block_finds_nothing() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brevplan.contract.client import FirewallReach
 from brevplan.contract.model import FirewallRule, FirewallRules
 from brevplan.kinds.rules import (
     PRIVATE,
@@ -16,6 +17,8 @@ from brevplan.kinds.rules import (
     effective,
     expand_ranges,
     from_contract,
+    inexact_rules,
+    names_somebody,
     to_contract,
     wrong_port,
     wrong_ranges,
@@ -175,3 +178,52 @@ def test_wrong_ranges(value: Value, says: str) -> None:
                                              (True, False), ("22", False), (22.5, False)])  # fmt: skip
 def test_wrong_port(value: Value, good: bool) -> None:
     assert (wrong_port(value) == "") is good
+
+
+# Clouds that know whole addresses only
+
+
+ALLOWLIST = FirewallReach(ports=False, egress=False, networks=False)
+ONE = Tuple(["203.0.113.7/32"])
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [(rule(from_port=1, to_port=65535, ip_ranges=ONE), ""),
+     (rule(from_port=1, to_port=65535, ip_ranges=Tuple(["2001:db8::7/128"])), ""),
+     (rule(from_port=1, to_port=65535, ip_ranges=ONE, protocol="tcp"), "every port"),
+     (rule(from_port=443, ip_ranges=ONE), "every port"),
+     (rule(from_port=1, to_port=65535), "single addresses"),
+     (rule(from_port=1, to_port=65535, ip_ranges=Tuple(["203.0.113.0/24"])), "single addresses")],
+)  # fmt: skip
+def test_where_ports_are_not_told_apart_only_a_rule_for_every_port_is_exact(block: Object, reason: str) -> None:
+    found = inexact_rules(firewall(block), ALLOWLIST)
+    assert [where for where, _ in found] == (["ingress[0]"] if reason else [])
+    assert all(reason in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "shown"),
+    [([], []),
+     ([rule(from_port=443, ip_ranges=ONE)], ["tcp+udp 1-65535 from 203.0.113.7/32"]),
+     ([rule(from_port=443)], []),
+     ([rule(from_port=443, ip_ranges=Tuple(["203.0.113.7/32", "10.0.0.0/8"]))],
+      ["tcp+udp 1-65535 from 203.0.113.7/32"])],
+    ids=["none", "one", "anywhere", "some"],
+)  # fmt: skip
+def test_what_is_shown_is_what_a_list_of_addresses_makes_of_rules(blocks: list[Object], shown: list[str]) -> None:
+    value = effective((firewall(*blocks),), ALLOWLIST)
+    assert lines(value) == shown
+    assert names_somebody(value) == bool(shown)
+
+
+def test_rules_that_are_not_known_yet_may_name_somebody() -> None:
+    assert names_somebody(Unknown(because="firewalls"))
+
+
+def test_the_name_of_a_peer_is_no_address_that_a_rule_can_be_about() -> None:
+    among = firewall(rule(peers=True))
+    shown = effective((among,), peers=lambda: {"firewall.w": frozenset({"lab.example.net", "203.0.113.7"})})
+    assert lines(shown) == ["tcp+udp 1-65535 from 203.0.113.7/32", "tcp 22 from anywhere"]
+    alone = effective((among,), peers=lambda: {"firewall.w": frozenset({"lab.example.net"})})
+    assert lines(alone) == ["tcp 22 from anywhere"]

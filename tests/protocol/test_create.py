@@ -144,6 +144,15 @@ def test_a_retired_attempt_is_remembered_and_its_ref_id_never_used_again(tmp_pat
     store.close()
 
 
+def test_a_retired_attempt_leaves_nothing_beside_the_machine_that_did_not_come(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, configuration(1, provider='grace_window = "60s"'), idempotent=False)
+    lab.faults.choose = on("create_instance", Fault(before=LOST))
+    lab.apply()
+    first = next(call.target for call in lab.faults.calls if call.operation == "create_instance")
+    after = [call.operation for call in lab.faults.calls if call.target == first]
+    assert after == ["create_instance", "fence", "release"]
+
+
 @pytest.mark.parametrize(
     ("error", "word"),
     [(OutOfStock("no more of these"), "no more of these"), (RateLimited("slowly", retry_after=30), "")],

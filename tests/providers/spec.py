@@ -38,15 +38,17 @@ class SpecTransport(httpx.AsyncBaseTransport):
 
     `host` and `prefix` are what stands before a path in the file (its `servers`); the part of the URL before `mount`
     ends is cut off. `calls` counts what was checked, by method and path; `violations` must stay empty. `describes`
-    tells which statuses of answers the file says anything about. Without a file nothing is checked.
+    tells which statuses of answers the file says anything about. Answers may have a file of their own. Without a file
+    nothing is checked.
     """
 
     def __init__(
         self, app: Wire, path: Path | None, *, mount: str, server: str,
-        describes: Callable[[int], bool] = lambda status: status < 500,
+        describes: Callable[[int], bool] = lambda status: status < 500, answers: Path | None = None,
     ) -> None:  # fmt: skip
         self._inner = httpx.ASGITransport(app=app)
         self._path, self._mount, self._server, self._describes = path, mount, server, describes
+        self._answers = answers or path
         self.calls: list[str] = []
         self.violations: list[str] = []
 
@@ -86,10 +88,11 @@ class SpecTransport(httpx.AsyncBaseTransport):
         )  # fmt: skip
 
     def _check(self, what: str, method: str, target: str, check: Any) -> None:
-        if self._path is None:
+        path = self._path if what == "request" else self._answers
+        if path is None:
             return
         try:
-            check(_openapi(self._path))
+            check(_openapi(path))
         except Exception as problem:  # openapi-core has many kinds of errors: each is a violation
             detail = "; ".join(str(item) for item in getattr(problem.__cause__, "schema_errors", ())) or repr(
                 problem.__cause__ or problem

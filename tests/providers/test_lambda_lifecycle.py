@@ -13,6 +13,7 @@ from msgspec import structs
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import CloudError, OutOfQuota, OutOfStock
 from brevplan.contract.provider import ProviderSpec
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import EVERYTHING
 from brevplan.engine.change import Mode, Plan
 from brevplan.operations.apply import Applied
@@ -327,3 +328,13 @@ def test_nothing_secret_is_written_down(lab: LambdaLab) -> None:
     assert everything
     assert b"hunter2" not in everything
     assert API_KEY.encode() not in everything
+
+
+def test_without_a_project_nothing_is_made_at_a_cloud_that_costs(tmp_path: Path) -> None:
+    lab = LambdaLab(tmp_path)
+    lab.text = lab.text.replace('project = "lab"', "")
+    with pytest.raises(DiagnosticsError) as caught:
+        lab.apply()
+    assert [item.summary for item in caught.value.diagnostics] == ["No project"]
+    assert lab.machines() == []
+    assert lab.beside() == []

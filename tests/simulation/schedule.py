@@ -193,8 +193,13 @@ def _run(chance: Random, setup: Setup, number: int, character: Character) -> Act
 
 def play(seed: int, lacks: Guard | None = None) -> Verdict:
     """Play the schedule of a seed; the folders are on memory's disk where there is one."""
+    with _own_garbage():
+        return _played(seed, lacks)
+
+
+def _played(seed: int, lacks: Guard | None) -> Verdict:
     schedule = Schedule.of(seed)
-    with _own_garbage(), tempfile.TemporaryDirectory(prefix="brevplan-simulation-", dir=_fast_disk()) as folder:
+    with tempfile.TemporaryDirectory(prefix="brevplan-simulation-", dir=_fast_disk()) as folder:
         player = _Player(schedule, Site(Path(folder), seed, schedule.character, lacks))
         with closing(player.site):
             player.play()
@@ -205,7 +210,7 @@ def play(seed: int, lacks: Guard | None = None) -> Verdict:
 def _own_garbage() -> Iterator[None]:
     """Collect at the end what the block has made, and nothing else: thousands of schedules follow each other.
 
-    While the collector is off, nothing is put out of its way for good either, as a single command does.
+    Nothing of a schedule may be held any more by then, or it is never looked at again.
     """
     was_on = gc.isenabled()
     gc.disable()

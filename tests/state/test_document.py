@@ -231,7 +231,7 @@ def test_what_is_not_refused_can_be_written_and_read(data: st.DataObject, snapsh
     document = json.loads(encode(snapshot))
     for _ in range(data.draw(st.integers(1, 3))):
         steps = data.draw(st.sampled_from(places(document)))
-        change = without(*steps) if data.draw(st.booleans()) else put(*steps, value=data.draw(ODD))
+        change = without(*steps) if data.draw(st.booleans()) else put(*steps, value=copy.deepcopy(data.draw(ODD)))
         change(document)
     found = outcome(json.dumps(document))
     if isinstance(found, Snapshot):

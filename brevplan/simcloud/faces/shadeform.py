@@ -79,7 +79,7 @@ class ShadeformFace:
         *,
         limit: int | None = None,
         status_of_unknown: int = 404,
-        address_of: AddressOf = lambda cloud_id: None,
+        address_of: AddressOf | None = None,
     ) -> None:
         self.cloud = cloud
         self._key, self._limit, self._status_of_unknown, self._address_of = key, limit, status_of_unknown, address_of
@@ -241,7 +241,8 @@ class ShadeformFace:
         """Give where a machine is reached; there is no address before it has its place."""
         if instance.status == LifecycleStatus.PENDING:
             return "", 22
-        return self._address_of(instance.cloud_id) or (instance.public_ip, instance.ssh_port)
+        elsewhere = self._address_of(instance.cloud_id) if self._address_of is not None else None
+        return elsewhere or (instance.public_ip, instance.ssh_port)
 
     # SSH keys
 
@@ -409,7 +410,7 @@ def face(
     *,
     limit: int | None = None,
     status_of_unknown: int = 404,
-    address_of: AddressOf = lambda cloud_id: None,
+    address_of: AddressOf | None = None,
 ) -> ShadeformFace:
     """Give the face of an account. Its cloud behaves as Shadeform does where it is idempotent and fences nothing."""
     return ShadeformFace(cloud, key, limit=limit, status_of_unknown=status_of_unknown, address_of=address_of)

@@ -1,0 +1,357 @@
+"""The whole engine through the face of FluidStack: real requests within the process, under the virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brevplan.contract.client import Connection
+from brevplan.contract.errors import Rejected
+from brevplan.contract.provider import ProviderSpec
+from brevplan.engine.bench import Options
+from brevplan.engine.change import Mode
+from brevplan.providers import registry
+from brevplan.providers.fluidstack import FluidStackClient
+from brevplan.simcloud.cloud import SimCloud
+from brevplan.simcloud.faces.fluidstack import PROJECT, Quirks, face
+from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
+from brevplan.simcloud.model import Behaviour
+from tests.protocol.test_create import on
+from tests.providers.fluidstack_bench import ENDPOINT, KEY, OTHER_PROJECT, SPEC_FILE, transport_to
+from tests.world import Lab, actions, configuration
+
+LOST = Fault(after=Trouble(Way.DROPPED))
+REGION = "us-west-1"
+
+
+def text(
+    count: int = 1, body: str = "", rest: str = "", *, key: str = KEY, project: str = PROJECT, block: str = ""
+) -> str:
+    local = configuration(count, body=body, rest=rest)
+    given = f'  api_key = "{key}"\n  project = "{project}"\n  region  = "{REGION}"\n  {block}'
+    return local.replace('provider "local" {', f'provider "fluidstack" {{\n{given}')
+
+
+class FluidLab(Lab):
+    """A lab whose cloud is reached over the API of FluidStack."""
+
+    def __init__(
+        self, folder: Path, given: str, *, limit: int | None = None, how: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(folder, given)
+        self.sim = SimCloud(
+            folder / "local-cloud.db",
+            self.clock,
+            Behaviour(idempotent=False, fences=False, **(how or {"boot_s": 90.0, "stop_s": 20.0})),
+        )
+        self.sim.faults = self.faults
+        self.face = face(self.sim, KEY, projects=(PROJECT, OTHER_PROJECT), region=REGION, quirks=Quirks(limit=limit))
+        self.wire = transport_to(self.face, self.clock)
+
+    def _spec(self, name: str) -> ProviderSpec:
+        return replace(registry.spec(name), connect=self._reach)
+
+    def _reach(self, connection: Connection) -> FluidStackClient:
+        settings = {**connection.settings, "endpoint": ENDPOINT}
+        return FluidStackClient(replace(connection, settings=settings, extra={"transport": self.wire}))
+
+    def is_converged(self, machines: int) -> bool:
+        """Check that cloud, state and configuration agree, and that a plan says so."""
+        self.faults.choose = lambda call: NO_FAULT
+        assert len(self.machines()) == machines
+        assert len(self.recorded()) == machines
+        plan = self.plan()
+        assert actions(plan) == {}
+        assert plan.orphans == []
+        return True
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[FluidLab]:
+    made = FluidLab(tmp_path, text(2))
+    yield made
+    assert made.wire.violations == []
+
+
+def applied(lab: FluidLab, **how: Any) -> None:
+    done = lab.apply(**how)
+    assert done.result is not None
+    assert (done.result.failed, done.result.complete) == ([], True)
+
+
+def test_apply_and_then_there_is_nothing_to_do(lab: FluidLab) -> None:
+    lab.text = text(2, body='tags = { team = "ml" }\n  image_id = "ubuntu24.04"')
+    assert actions(lab.plan()) == {"instance.m[0]": "create", "instance.m[1]": "create"}
+    applied(lab)
+    assert lab.clock.elapsed >= 90
+    assert lab.is_converged(2)
+    assert {machine.body.name for machine in lab.machines()} == {"m-0", "m-1"}
+    for machine in lab.machines():
+        tags = machine.body.tags
+        assert tags["team"] == "ml"
+        assert tags["brev-cloud-cred-ref-id"] == "bp-lab"
+        assert tags["brev-ref-id"].startswith("bp-lab-")
+        assert machine.body.public_key.endswith(" test"), "the key has come with the user data"
+
+
+def test_one_list_a_refresh_however_many_machines(lab: FluidLab) -> None:
+    lab.text = text(5)
+    applied(lab)
+    lab.wire.calls.clear()
+    lab.plan()
+    assert lab.wire.calls == ["GET /instances"]
+
+
+def test_a_lost_state_is_adopted_whole(lab: FluidLab) -> None:
+    lab.text = text(2, body='tags = { team = "ml" }\n  image_id = "ubuntu24.04"\n  spot = true')
+    applied(lab)
+    before = lab.recorded()
+    (lab.folder / "brevplan.db").unlink()
+    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
+    applied(lab)
+    assert lab.recorded() == before
+    assert lab.is_converged(2)
+
+
+def test_stopped_and_started_it_is_the_same_machine(lab: FluidLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    before = lab.recorded()
+    lab.text = text(1, body='power_state = "stopped"')
+    applied(lab)
+    assert lab.machines()[0].body.status.value == "stopped"
+    assert lab.is_converged(1)
+    lab.text = text(1, body='power_state = "running"')
+    applied(lab)
+    assert lab.machines()[0].body.status.value == "running"
+    assert lab.recorded() == before
+    assert lab.is_converged(1)
+
+
+@pytest.mark.parametrize("operation", ["stop_instance", "start_instance"])
+def test_a_lost_answer_of_a_change_of_power_is_a_success_at_the_second_try(lab: FluidLab, operation: str) -> None:
+    lab.text = text(1)
+    applied(lab)
+    lab.faults.choose = on(operation, LOST)
+    for state in ("stopped", "running"):
+        lab.text = text(1, body=f'power_state = "{state}"')
+        applied(lab)
+        assert lab.machines()[0].body.status.value == state
+    assert lab.faults.count(operation) == 2
+    assert lab.is_converged(1)
+
+
+def test_another_type_is_another_machine(lab: FluidLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    lab.text = lab.text.replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    applied(lab)
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
+    assert lab.is_converged(1)
+
+
+def test_changed_tags_wait_for_the_next_machine(lab: FluidLab) -> None:
+    """Tags are given at the launch: what becomes of a change is `on_change`'s to say."""
+    lab.text = text(1, body='tags = { team = "ml" }')
+    applied(lab)
+    (before,) = lab.machines()
+    lab.text = text(1, body='tags = { team = "ops" }')
+    assert "instance.m[0]" not in actions(lab.plan())
+    lab.text = text(1, body='tags = { team = "ops" }\n  on_change {\n    tags = "replace"\n  }')
+    applied(lab)
+    (after,) = lab.machines()
+    assert after.body.tags["team"] == "ops"
+    assert after.body.cloud_id != before.body.cloud_id
+    assert lab.is_converged(1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [LOST, Fault(after=Trouble(Way.TRUNCATED)), Fault(after=Trouble(Way.STATUS, 502)),
+     Fault(before=Trouble(Way.DROPPED)), Fault(before=Trouble(Way.STATUS, 500))],
+    ids=["dropped", "truncated", "502", "dropped before", "500 before"],
+)  # fmt: skip
+def test_a_lost_answer_neither_loses_nor_doubles(lab: FluidLab, fault: Fault) -> None:
+    lab.faults.choose = on("create_instance", fault)
+    applied(lab)
+    assert lab.is_converged(2)
+
+
+def test_an_answer_that_cannot_be_read_neither_loses_nor_doubles(tmp_path: Path) -> None:
+    lab = FluidLab(tmp_path, text(1))
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.MALFORMED)))
+    applied(lab)
+    assert lab.is_converged(1)
+    assert len(lab.wire.violations) == SPEC_FILE.exists(), "the answer that was broken on purpose, and no other"
+
+
+def test_a_lost_answer_of_a_list_that_lags_is_one_machine(tmp_path: Path) -> None:
+    lab = FluidLab(tmp_path, text(1), how={"boot_s": 30.0, "list_lag_s": 40.0})
+    lab.faults.choose = on("create_instance", LOST)
+    applied(lab)
+    assert lab.faults.count("create_instance") == 1
+    assert lab.is_converged(1)
+    assert lab.wire.violations == []
+
+
+def test_without_a_fence_a_launch_that_lands_late_is_shown_and_ended(lab: FluidLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.DROPPED), late_s=500.0))
+    applied(lab)
+    assert len(lab.recorded()) == 1
+    lab.clock.elapsed += 1000
+    (surplus,) = [address for address in actions(lab.plan()) if address.startswith("instance.m[0] bp-lab-")]
+    assert actions(lab.plan())[surplus] == "delete"
+    applied(lab)
+    assert len(lab.machines()) == 1
+    assert lab.is_converged(1)
+
+
+def test_a_launch_called_off_by_the_cloud_never_lands(lab: FluidLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.DROPPED), late_s=500.0))
+    applied(lab)
+    here = {f"i-{int(cloud_id[-12:]):08d}" for cloud_id in lab.recorded().values()}
+    (late,) = [machine for machine in lab.machines() if machine.body.cloud_id not in here]
+    lab.sim.call_off(late.ref_id)
+    lab.clock.elapsed += 1000
+    assert lab.is_converged(1)
+
+
+def test_no_stock_closes_the_attempt(lab: FluidLab) -> None:
+    lab.text = text(1).replace("gpu_1x_a10", "gpu_8x_b200_sxm6")
+    done = lab.apply(Options(allow_no_stock=True))
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert lab.machines() == []
+    assert lab.faults.count("create_instance") == 1
+    store = lab.state()
+    assert store.intents() == []
+    store.close()
+
+
+def test_the_limit_of_the_project_is_told(tmp_path: Path) -> None:
+    lab = FluidLab(tmp_path, text(2), limit=1)
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert "quota" in str(done.result.failed) + " ".join(map(str, lab.events))
+    assert len(lab.machines()) == 1
+
+
+def test_rec_accepted_and_then_out_of_stock_is_ended_and_told(lab: FluidLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(fails_after_s=10.0))
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert "out of stock" in str(done.result.failed) + " ".join(map(str, lab.events))
+    assert lab.machines() == []
+    applied(lab)
+    assert lab.is_converged(1)
+
+
+def test_an_answer_that_says_out_of_stock_at_once_is_ended_and_told(lab: FluidLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(fails_after_s=0.0))
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert lab.machines() == []
+    assert lab.recorded() == {}
+
+
+def test_destroy_leaves_no_machine(tmp_path: Path) -> None:
+    lab = FluidLab(tmp_path, text(3), how={"boot_s": 10.0, "end_s": 120.0})
+    applied(lab)
+    applied(lab, options=Options(Mode.DESTROY))
+    assert (lab.machines(), lab.recorded()) == ([], {})
+    assert lab.clock.elapsed >= 130
+    assert lab.wire.violations == []
+
+
+def test_a_forgotten_machine_keeps_its_mark_and_is_not_taken_back(lab: FluidLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    rest = "removed {\n  from = instance.m\n  lifecycle {\n    destroy = false\n  }\n}\n"
+    lab.text = text(0, rest=rest).replace('resource "instance" "m"', 'resource "instance" "other"')
+    applied(lab)
+    assert lab.machines()[0].body.tags["brev-ref-id"].startswith("bp-lab-")
+    assert (actions(lab.plan()), lab.plan().orphans) == ({}, [])
+
+
+def test_a_changed_firewall_is_an_error_where_it_cannot_be_changed(lab: FluidLab) -> None:
+    firewall = 'resource "firewall" "web" {\n  ingress {\n    from_port = PORT\n  }\n}\n'
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall.replace("PORT", "80"))
+    applied(lab)
+    assert lab.is_converged(1)
+    lab.text = lab.text.replace("from_port = 80", "from_port = 81")
+    plan = lab.plan()
+    assert [change.blocked for change in plan.changes if "instance" in str(change.address) and change.blocked]
+
+
+def test_a_wrong_key_blocks_instead_of_buying_again(lab: FluidLab) -> None:
+    applied(lab)
+    lab.text = text(2, key="another-key")
+    plan = lab.plan()
+    assert all(change.blocked for change in plan.changes if str(change.address).startswith("instance"))
+    assert lab.faults.count("create_instance") == 2
+
+
+def test_another_project_blocks_instead_of_buying_again(lab: FluidLab) -> None:
+    """Its list is empty, and says nothing about the machines of the first."""
+    applied(lab)
+    lab.text = text(2, project=OTHER_PROJECT)
+    plan = lab.plan()
+    assert all(change.blocked for change in plan.changes if str(change.address).startswith("instance"))
+    assert len(plan.changes) >= 2
+
+
+def test_an_unknown_project_blocks_instead_of_buying_again(lab: FluidLab) -> None:
+    applied(lab)
+    lab.text = text(2, project="00000000-0000-4000-b000-00000000dead")
+    plan = lab.plan()
+    assert all(change.blocked for change in plan.changes if str(change.address).startswith("instance"))
+
+
+def test_prices_of_the_block_are_those_of_the_plan(lab: FluidLab) -> None:
+    lab.text = text(2, block="prices = { gpu_1x_a10 = 1.25 }")
+    plan = lab.plan()
+    assert [str(change.price_after) for change in plan.changes if change.address.kind == "instance"] == ["1.25"] * 2
+    applied(lab)
+    assert lab.is_converged(2)
+
+
+def test_ssh_goes_to_the_private_address_where_the_block_says_so(lab: FluidLab) -> None:
+    lab.text = text(1, body="ssh {}", block="private_access = true")
+    applied(lab)
+    assert {door.host for door in lab.hand.doors} == {"10.0.0.1"}
+    assert lab.is_converged(1)
+
+
+def test_an_error_shows_its_reason_and_no_key(lab: FluidLab) -> None:
+    broken = Fault(before=Rejected(f"your key {KEY} is odd", http_status=400))
+    lab.faults.choose = on("create_instance", broken, broken)
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 2
+    shown = str(done.result.failed) + " ".join(map(str, lab.events)) + " ".join(lab.said)
+    assert "your key (secret) is odd" in shown
+    assert KEY not in shown
+
+
+def test_a_machine_that_boots_cannot_be_stopped_yet_and_is_later(tmp_path: Path) -> None:
+    lab = FluidLab(tmp_path, text(1), how={"boot_s": 60.0, "stop_s": 5.0})
+    applied(lab)
+    lab.sim.stop(lab.machines()[0].body.cloud_id)
+    lab.clock.elapsed += 10
+    lab.sim.start(lab.machines()[0].body.cloud_id)
+    lab.text = text(1, body='power_state = "stopped"')
+    applied(lab)
+    assert lab.machines()[0].body.status.value == "stopped"
+    assert lab.faults.count("stop_instance") > 1, "refused while it was booting, and tried again"
+    assert lab.wire.violations == []

@@ -1,0 +1,368 @@
+"""The whole engine through the face of LaunchPad: real requests within the process, under the virtual clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brevplan.contract.client import Connection
+from brevplan.contract.errors import Rejected
+from brevplan.contract.provider import ProviderSpec
+from brevplan.diagnostics import DiagnosticsError
+from brevplan.engine.bench import Options
+from brevplan.engine.change import Mode
+from brevplan.providers import registry
+from brevplan.providers.launchpad import LaunchpadClient
+from brevplan.simcloud.cloud import SimCloud
+from brevplan.simcloud.faces.launchpad import LaunchpadFace
+from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
+from brevplan.simcloud.model import Behaviour
+from tests.protocol.test_create import on
+from tests.providers.launchpad_bench import A10, ENDPOINT, HOME, REQUESTS, SOLD_OUT, TOKEN, tags_of, transport_to
+from tests.world import Lab, actions, configuration
+
+LOST = Fault(after=Trouble(Way.DROPPED))
+PROVIDER = """provider "launchpad" {{
+  api_token       = "{token}"
+  org_name        = "acme"
+  requester_email = "ops@example.com"
+  {allowlist}
+"""
+
+
+def text(count: int = 1, body: str = "", rest: str = "", token: str = TOKEN, home: str | None = HOME) -> str:
+    local = configuration(count, body=body, rest=rest)
+    allowlist = f'ip_allowlist = ["{home}"]' if home else ""
+    block = PROVIDER.format(token=token, allowlist=allowlist)
+    return local.replace('provider "local" {', block).replace("gpu_1x_a10", A10)
+
+
+def firewall(*ranges: str, ports: str = "from_port = 1\n    to_port = 65535", more: str = "") -> str:
+    texts = json.dumps(ranges)
+    return f'resource "firewall" "web" {{\n  {more}\n  ingress {{\n    {ports}\n    ip_ranges = {texts}\n  }}\n}}\n'
+
+
+class LaunchLab(Lab):
+    """A lab whose cloud is reached over the API of LaunchPad."""
+
+    def __init__(self, folder: Path, given: str, *, how: Mapping[str, Any] | None = None, **switches: Any) -> None:
+        super().__init__(folder, given)
+        self.sim = SimCloud(
+            folder / "local-cloud.db",
+            self.clock,
+            Behaviour(idempotent=False, fences=False, **(how or {"boot_s": 600.0})),
+        )
+        self.sim.faults = self.faults
+        self.wire = transport_to(LaunchpadFace(self.sim, TOKEN, **switches), self.clock)
+
+    def _spec(self, name: str) -> ProviderSpec:
+        return replace(registry.spec(name), connect=self._reach)
+
+    def _reach(self, connection: Connection) -> LaunchpadClient:
+        settings = {**connection.settings, "endpoint": ENDPOINT}
+        return LaunchpadClient(replace(connection, settings=settings, extra={"transport": self.wire}))
+
+    def written(self, number: int = 0) -> Any:
+        """Give the tags of a machine as they stand at the cloud."""
+        return tags_of(self.machines()[number])
+
+    def let_in(self) -> list[str]:
+        (machine,) = self.machines()
+        return list(json.loads(machine.body.options["ip_allowlist"]))
+
+    def is_converged(self, machines: int) -> bool:
+        """Check that cloud, state and configuration agree, and that a plan says so."""
+        self.faults.choose = lambda call: NO_FAULT
+        assert len(self.machines()) == machines
+        assert len(self.recorded()) == machines
+        plan = self.plan()
+        assert actions(plan) == {}
+        assert plan.orphans == []
+        return True
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[LaunchLab]:
+    made = LaunchLab(tmp_path, text(2))
+    yield made
+    assert made.wire.violations == []
+
+
+def applied(lab: LaunchLab, **how: Any) -> None:
+    done = lab.apply(**how)
+    assert done.result is not None
+    assert (done.result.failed, done.result.complete) == ([], True)
+
+
+def mistakes(lab: LaunchLab) -> str:
+    with pytest.raises(DiagnosticsError) as caught:
+        lab.plan()
+    return str(caught.value.diagnostics)
+
+
+def test_apply_and_then_there_is_nothing_to_do(lab: LaunchLab) -> None:
+    lab.text = text(2, body='tags = { team = "ml" }')
+    assert actions(lab.plan()) == {"instance.m[0]": "create", "instance.m[1]": "create"}
+    applied(lab)
+    assert lab.clock.elapsed >= 600
+    assert lab.is_converged(2)
+    tags = [lab.written(number) for number in (0, 1)]
+    assert sorted(item["Name"] for item in tags) == ["m-0", "m-1"]
+    assert {item["BrevplanAddress"] for item in tags} == {"instance.m[0]", "instance.m[1]"}
+    assert {item["CloudCredRefID"] for item in tags} == {"bp-lab"}
+    assert all(item["RefID"].startswith("bp-lab-") and item["team"] == "ml" for item in tags)
+
+
+def test_the_bastions_address_and_port_are_those_of_the_machine(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(1, rest='output "port" {\n  value = instance.m[0].ssh_port\n}\n'))
+    applied(lab)
+    store = lab.state()
+    try:
+        (record,) = [found for found in store.records() if found.cloud_id]
+    finally:
+        store.close()
+    assert record.attributes["ssh_port"] == 20001
+    assert (record.attributes["ssh_user"], record.attributes["public_ip"]) == ("nvidia", "198.18.0.1")
+
+
+def test_one_list_a_refresh_however_many_machines(lab: LaunchLab) -> None:
+    lab.text = text(5)
+    applied(lab)
+    lab.wire.calls.clear()
+    lab.plan()
+    assert lab.wire.calls == ["GET /v1/catalog/deployments/"]
+
+
+def test_pages_are_one_list(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(5), longest_page=2)
+    applied(lab)
+    assert lab.is_converged(5)
+    assert lab.wire.violations == []
+
+
+def test_a_page_that_fails_is_no_shorter_list(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(5), longest_page=2)
+    applied(lab)
+    seen = iter(range(10_000))
+    broken = Fault(before=Trouble(Way.STATUS, 503))
+    lab.faults.choose = lambda call: broken if call.operation == "list_instances" and next(seen) % 3 == 2 else NO_FAULT
+    plan = lab.plan()
+    assert not [address for address, action in actions(plan).items() if action != "no-op" and "create" in action]
+
+
+def test_a_lost_state_is_adopted_whole(lab: LaunchLab) -> None:
+    lab.text = text(2, body='tags = { team = "ml" }')
+    applied(lab)
+    before = lab.recorded()
+    (lab.folder / "brevplan.db").unlink()
+    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
+    applied(lab)
+    assert lab.recorded() == before
+    assert lab.is_converged(2)
+
+
+def test_tags_and_names_change_in_place_and_the_marks_stay(lab: LaunchLab) -> None:
+    lab.text = text(1, body='tags = { team = "ml" }')
+    applied(lab)
+    before, marks = lab.recorded(), lab.written()
+    lab.text = text(1, body='tags = { team = "ops", more = "1" }\n  name = "renamed"')
+    assert actions(lab.plan()) == {"instance.m[0]": "update"}
+    applied(lab)
+    assert lab.recorded() == before
+    assert lab.written() == {**marks, "team": "ops", "more": "1", "Name": "renamed"}
+    assert lab.is_converged(1)
+
+
+def test_another_type_is_another_machine(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    lab.text = lab.text.replace(A10, "oci.h100x1.sxm")
+    applied(lab)
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_h100_sxm5"]
+    assert lab.is_converged(1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [LOST, Fault(after=Trouble(Way.TRUNCATED)), Fault(after=Trouble(Way.STATUS, 502)),
+     Fault(before=Trouble(Way.DROPPED)), Fault(before=Trouble(Way.STATUS, 500))],
+    ids=["dropped", "truncated", "502", "dropped before", "500 before"],
+)  # fmt: skip
+def test_a_lost_answer_neither_loses_nor_doubles(lab: LaunchLab, fault: Fault) -> None:
+    lab.faults.choose = on("create_instance", fault)
+    applied(lab)
+    assert lab.is_converged(2)
+
+
+def test_an_answer_that_cannot_be_read_neither_loses_nor_doubles(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(1))
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.MALFORMED)))
+    applied(lab)
+    assert lab.is_converged(1)
+    assert len(lab.wire.violations) == REQUESTS.exists(), "the answer that was broken on purpose, and no other"
+
+
+def test_a_lost_answer_of_a_list_that_lags_is_one_machine(tmp_path: Path) -> None:
+    """The second launch is refused, and the list does not show the first yet."""
+    lab = LaunchLab(tmp_path, text(1), how={"boot_s": 30.0, "list_lag_s": 40.0})
+    lab.faults.choose = on("create_instance", LOST)
+    applied(lab)
+    assert lab.is_converged(1)
+    assert lab.wire.violations == []
+
+
+def test_a_launch_that_lands_late_is_shown_and_ended(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.DROPPED), late_s=5000.0))
+    applied(lab)
+    assert len(lab.recorded()) == 1
+    lab.clock.elapsed += 10_000
+    (surplus,) = [address for address in actions(lab.plan()) if address.startswith("instance.m[0] bp-lab-")]
+    assert actions(lab.plan())[surplus] == "delete"
+    applied(lab)
+    assert lab.is_converged(1)
+
+
+def test_a_launch_called_off_by_the_cloud_never_lands(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(after=Trouble(Way.DROPPED), late_s=5000.0))
+    applied(lab)
+    (late,) = [machine for machine in lab.machines() if machine.born_at > lab.clock.now().timestamp()]
+    lab.sim.call_off(late.ref_id)
+    lab.clock.elapsed += 10_000
+    assert lab.is_converged(1)
+
+
+def test_no_stock_closes_the_attempt(lab: LaunchLab) -> None:
+    lab.text = text(1).replace(A10, SOLD_OUT)
+    done = lab.apply(Options(allow_no_stock=True))
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert lab.machines() == []
+    store = lab.state()
+    assert store.intents() == []
+    store.close()
+
+
+def test_the_limit_of_the_account_is_told(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(2), limit=1)
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert len(lab.machines()) == 1
+
+
+def test_an_error_of_the_platform_is_ended_and_told(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    lab.faults.choose = on("create_instance", Fault(fails_after_s=10.0))
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert "does not recover" in str(done.result.failed) + " ".join(map(str, lab.events))
+    assert lab.machines() == []
+    applied(lab)
+    assert lab.is_converged(1)
+
+
+def test_destroy_leaves_no_machine(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, text(3), how={"boot_s": 10.0, "end_s": 120.0})
+    applied(lab)
+    applied(lab, options=Options(Mode.DESTROY))
+    assert (lab.machines(), lab.recorded()) == ([], {})
+    assert lab.clock.elapsed >= 130
+    assert lab.wire.violations == []
+
+
+def test_a_forgotten_machine_bears_no_mark(lab: LaunchLab) -> None:
+    lab.text = text(1, body='tags = { team = "ml" }')
+    applied(lab)
+    rest = "removed {\n  from = instance.m\n  lifecycle {\n    destroy = false\n  }\n}\n"
+    lab.text = text(0, rest=rest).replace('resource "instance" "m"', 'resource "instance" "other"')
+    applied(lab)
+    assert lab.written() == {"team": "ml", "Name": "m-0", "InstanceType": A10}
+    assert (actions(lab.plan()), lab.plan().orphans) == ({}, [])
+
+
+def test_a_renamed_address_is_written_beside_the_mark(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    moved = "moved {\n  from = instance.m\n  to   = instance.n\n}\n"
+    lab.text = text(1, rest=moved).replace('resource "instance" "m"', 'resource "instance" "n"')
+    applied(lab)
+    assert lab.written()["BrevplanAddress"] == "instance.n[0]"
+    assert lab.is_converged(1)
+
+
+# Who is let in
+
+
+def test_without_a_firewall_only_the_addresses_of_the_block_are_let_in(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    assert lab.let_in() == [HOME]
+
+
+def test_a_rule_for_a_single_address_and_every_port_is_exact(lab: LaunchLab) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"))
+    applied(lab)
+    assert lab.let_in() == [HOME, "203.0.113.9"]
+    assert lab.is_converged(1)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "ports", "reason"),
+    [(("203.0.113.0/24",), "from_port = 1\n    to_port = 65535", "single addresses"),
+     (("0.0.0.0/0",), "from_port = 1\n    to_port = 65535", "single addresses"),
+     (("203.0.113.9/32",), "from_port = 443", "every port")],
+)  # fmt: skip
+def test_rec_a_rule_that_cannot_be_kept_is_an_error_of_the_plan(
+    lab: LaunchLab, ranges: tuple[str, ...], ports: str, reason: str
+) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall(*ranges, ports=ports))
+    assert reason in mistakes(lab)
+    lab.text = text(
+        1, body="firewalls = [firewall.web]", rest=firewall(*ranges, ports=ports, more='on_inexact = "warn"')
+    )
+    applied(lab)
+    assert lab.let_in() == ([HOME, "203.0.113.9"] if "/32" in ranges[0] else [HOME])
+
+
+def test_a_machine_that_lets_nobody_in_is_an_error_of_the_plan(lab: LaunchLab) -> None:
+    lab.text = text(1, home=None)
+    assert "Nobody is let in" in mistakes(lab)
+    assert lab.machines() == []
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"), home=None)
+    applied(lab)
+    assert lab.let_in() == ["203.0.113.9"]
+
+
+def test_a_changed_firewall_is_an_error_where_it_cannot_be_changed(lab: LaunchLab) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"))
+    applied(lab)
+    lab.text = lab.text.replace("203.0.113.9/32", "203.0.113.10/32")
+    plan = lab.plan()
+    assert [change.blocked for change in plan.changes if "instance" in str(change.address) and change.blocked]
+
+
+def test_a_wrong_token_blocks_instead_of_buying_again(lab: LaunchLab) -> None:
+    applied(lab)
+    lab.text = text(2, token="another-token")
+    plan = lab.plan()
+    assert all(change.blocked for change in plan.changes if str(change.address).startswith("instance"))
+    assert lab.faults.count("create_instance") == 2
+
+
+def test_an_error_shows_its_reason_and_no_token(lab: LaunchLab) -> None:
+    broken = Fault(before=Rejected(f"your token {TOKEN} is odd", http_status=400))
+    lab.faults.choose = on("create_instance", broken, broken)
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 2
+    shown = str(done.result.failed) + " ".join(map(str, lab.events)) + " ".join(lab.said)
+    assert "your token (secret) is odd" in shown
+    assert TOKEN not in shown
