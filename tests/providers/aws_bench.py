@@ -111,8 +111,6 @@ class Front:
     asked: list[Asked] = field(default_factory=list)
     prices: dict[str, str] = field(default_factory=lambda: {TYPE: "0.5260000000"})
     ssm: dict[str, str] = field(default_factory=dict)
-    late: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
-    """Launches that were held back, as their requests."""
     _launched: dict[tuple[str, str], tuple[dict[str, str], bytes]] = field(default_factory=dict)
     _once: list[tuple[str, Reply]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
