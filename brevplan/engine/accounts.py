@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from brevplan.contract.client import Clock, CloudClient, Traits, Urgency
 from brevplan.contract.errors import CloudError, NotFound
-from brevplan.contract.model import DEAD, CloudId, Instance, InstanceFilter
+from brevplan.contract.model import DEAD, ApiType, CloudId, Instance, InstanceFilter
 from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.calls import Patience
 from brevplan.engine.pacing import AccountPacer
@@ -53,16 +54,30 @@ class Account:
     pacer: AccountPacer
     patience: Patience
     clock: Clock
+    places: frozenset[str] = frozenset()
+    """The locations that are listed, where the API is regional; none: every one that the account uses."""
     _next: asyncio.Future[Snapshot] | None = field(default=None)
     _poll: asyncio.Task[None] | None = field(default=None)
     _last: float = field(default=float("-inf"))
     _took: float = field(default=0.0)
     _shown: frozenset[str] = field(default=frozenset())
 
+    @property
+    def is_regional(self) -> bool:
+        return self.traits.api_type is ApiType.LOCATIONAL
+
+    def look_at(self, locations: Iterable[str]) -> None:
+        """List these locations from now on; what is listed elsewhere is of no interest to this run."""
+        places = frozenset(locations)
+        if self.is_regional and places != self.places:
+            self.places = places
+            self._shown = frozenset()  # what other locations showed is not missing from these
+
     async def fetch(self) -> list[Instance]:
         """List once, with retries; raise `CloudError`."""
         _LOG.debug("%s: listing", self.alias)
-        listed = await self.patience.retried(lambda: self.client.list_instances(InstanceFilter(), urgency=Urgency.POLL))
+        wanted = InstanceFilter(locations=tuple(sorted(self.places)))
+        listed = await self.patience.retried(lambda: self.client.list_instances(wanted, urgency=Urgency.POLL))
         self._shown = self._shown or _living(listed)
         return listed
 

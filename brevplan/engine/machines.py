@@ -103,6 +103,8 @@ async def _launch(
             goal = target()
             await shop.slots.reserve(account)
             intent, request = _intent(shop, step, goal, account)
+            if account.places:
+                account.look_at(account.places | {request.location})
             first: list[Write] = [*given_up, shop.open_step(step), *_known_first(shop, step)] if tries == 0 else []
             await shop.committer.commit(*first, OpenIntent(intent))
             _LOG.info("%s: launching %s at %s", step.address, intent.ref_id, account.alias)

@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from brevplan.contract.errors import CloudError
 from brevplan.contract.model import DEAD, Instance
 from brevplan.engine.accounts import Account
+from brevplan.engine.change import Change
 from brevplan.engine.identity import address_digest, cred_ref_id, ref_digest
 from brevplan.engine.observed import AccountView, found, workspace_in
-from brevplan.engine.ports import Record
+from brevplan.engine.ports import Intent, Record
+from brevplan.lang.values import reveal
 
 
 async def observe(
@@ -37,6 +39,23 @@ async def observe(
             found.hidden, found.gone, found.doubtful,
         )  # fmt: skip
     return views
+
+
+def remembered_places(account: Account, records: Iterable[Record], intents: Iterable[Intent]) -> frozenset[str]:
+    """Give the locations where the state knows, or may have, machines of an account."""
+    rows = [(record.account, record.alias, record.attributes) for record in records if record.cloud_id]
+    rows += [(intent.account, intent.alias, intent.request) for intent in intents]
+    mine = (about for owner, alias, about in rows if account.fingerprint == owner or account.alias == alias)
+    found = (about.get("location") for about in mine)
+    return frozenset(place for place in found if isinstance(place, str) and place)
+
+
+def planned_places(account: Account, changes: Iterable[Change]) -> frozenset[str]:
+    """Give the locations where a plan has, or makes, machines of an account."""
+    found = [change.before for change in changes if change.alias == account.alias]
+    found += [change.after for change in changes if change.made_at == account.alias]
+    places = (reveal(values.get("location")) for values in found if values is not None)
+    return frozenset(place for place in places if isinstance(place, str) and place)
 
 
 async def look_up(account: Account, view: AccountView, cloud_id: str) -> Instance | None:

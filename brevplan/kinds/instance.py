@@ -559,11 +559,16 @@ def _power_of(status: LifecycleStatus) -> str:
     return "stopped" if halted else "running"
 
 
-def _same_size(one: Value, other: Value) -> bool:
+def _same_size(wanted: Value, there: Value) -> bool:
+    """Compare what is declared with what is there. A cloud of whole GiB, or GB, rounds up to them."""
     try:
-        return Bytes.parse(str(one)) == Bytes.parse(str(other))
+        size, present = Bytes.parse(str(wanted)), Bytes.parse(str(there))
     except ValueError:
         return False
+    if present.unit not in ("GiB", "GB"):
+        return size == present
+    unit = Bytes(1, present.unit).total
+    return -(-size.total // unit) * unit == present.total
 
 
 def _total(value: Value) -> int:

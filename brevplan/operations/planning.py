@@ -21,7 +21,7 @@ from brevplan.engine.moves import Moves
 from brevplan.engine.observed import AccountView, Facts, living
 from brevplan.engine.plan import Folded, Needs, fold
 from brevplan.engine.ports import Intent, IntentState, Record, Role, StateLost
-from brevplan.engine.refresh import blank_view, observe
+from brevplan.engine.refresh import blank_view, observe, planned_places, remembered_places
 from brevplan.engine.scope import ModuleScope
 from brevplan.engine.settle import bind_found
 from brevplan.lang.collector import collector_paused
@@ -173,6 +173,7 @@ async def planned(
         diagnostics.raise_if_errors()
         check_recorded_providers(accounts, memory.mine, diagnostics)
         diagnostics.raise_if_errors()
+        _look_where_remembered(accounts, memory)
         facts = await gather_facts(
             project, request, store, memory, accounts, workspace, writing, locked_by, diagnostics
         )
@@ -184,6 +185,8 @@ async def planned(
         # whoever writes asks for stock and prices as they are now
         cache = NO_CACHE if writing else catalogue_cache(request.environment)
         folded = await _folded(project, request, files, now, values, facts, accounts, taken, cache)
+        while await _look_where_planned(folded, facts, accounts, memory, request):
+            folded = await _folded(project, request, files, now, values, facts, accounts, taken, cache)
         if not request.refresh and await _look_where_it_creates(folded, facts, accounts, memory, request):
             folded = await _folded(project, request, files, now, values, facts, accounts, taken, cache)
         diagnostics.extend(folded.diagnostics)
@@ -247,6 +250,35 @@ class Memory:
                 store.intents(),
                 store.outputs(workspace),
             )
+
+
+def _look_where_remembered(accounts: Mapping[str, Account], memory: Memory) -> None:
+    """Let regional accounts be listed where the state has machines; of one without any, every location is."""
+    for account, same in _regional(accounts):
+        account.look_at({place for one in same for place in remembered_places(one, memory.mine, memory.intents)})
+
+
+async def _look_where_planned(
+    folded: Folded, facts: Facts, accounts: Mapping[str, Account], memory: Memory, request: Request
+) -> bool:
+    """List the locations too that only the configuration names: a machine may be there that the state has lost."""
+    wider = []
+    for account, same in _regional(accounts):
+        planned = frozenset(place for one in same for place in planned_places(one, folded.plan.changes))
+        if account.places and planned - account.places:
+            wider.append(account)
+        # where everything was looked at, what the plan is about is enough from now on
+        account.look_at(account.places | planned)
+    if not request.refresh:
+        return False
+    facts.look_again(await observe(wider, memory.mine, facts.project, request.accepted_accounts))
+    return bool(wider)
+
+
+def _regional(accounts: Mapping[str, Account]) -> list[tuple[Account, list[Account]]]:
+    """Give the accounts with a regional API, each with all provider blocks that lead to it."""
+    regional = [account for account in accounts.values() if account.is_regional]
+    return [(one, [other for other in regional if other.fingerprint == one.fingerprint]) for one in regional]
 
 
 async def _look_where_it_creates(

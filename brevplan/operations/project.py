@@ -206,7 +206,6 @@ def load_sources(
     root = folders.root()
     with collector_paused():
         config = load(root, folders.read, known(), diagnostics)
-    _explain_planned(config, diagnostics)
     check_version(config.settings.required_version, VERSION, config.settings.span, diagnostics)
     if strict:
         diagnostics.raise_if_errors()
@@ -280,14 +279,3 @@ class _Folders:
         self.sources.append(source)
         self.bodies.append(body)
         return body
-
-
-def _explain_planned(config: Config, diagnostics: Diagnostics) -> None:
-    chosen_by_resources = (item.provider for _, module in config.modules() for item in module.resources.values())
-    for chosen in chosen_by_resources:
-        if chosen is not None and chosen.text.split(".")[0] in registry.PLANNED:
-            diagnostics.error(
-                "Provider not supported yet",
-                f'This version has no provider "{chosen.text.split(".")[0]}".',
-                chosen.span,
-            )

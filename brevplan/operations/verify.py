@@ -111,10 +111,9 @@ def _key(config: Config, name: str) -> Keys:
     if registry.is_known(name):
         return {name: None}
     known = sorted({*registry.names(), *config.providers})
-    planned = name in registry.PLANNED
     raise failure(
         "Unknown provider",
-        f'"{name}" is still to come.' if planned else f'There is neither a provider nor a provider block "{name}".',
+        f'There is neither a provider nor a provider block "{name}".',
         hint=suggest(name, known) or f"Known are: {', '.join(known)}.",
     )
 

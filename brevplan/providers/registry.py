@@ -14,6 +14,7 @@ from typing import Final
 from brevplan.contract.provider import Argument, ProviderSpec
 
 MODULES: Final[Mapping[str, str]] = {
+    "aws": "brevplan.providers.aws",
     "fluidstack": "brevplan.providers.fluidstack",
     "lambda": "brevplan.providers.lambda_cloud",
     "launchpad": "brevplan.providers.launchpad",
@@ -21,10 +22,6 @@ MODULES: Final[Mapping[str, str]] = {
     "nebius": "brevplan.providers.nebius",
     "shadeform": "brevplan.providers.shadeform",
 }
-
-PLANNED: Final = ("aws",)
-"""Clouds of the mission whose modules are still to come: named so that a message can say so."""
-
 
 GROUP: Final = "brevplan.providers"
 
@@ -35,7 +32,7 @@ def names() -> list[str]:
 
 def is_known(name: str) -> bool:
     # what is installed is looked through only for a name that is not here: that takes its time
-    return name in MODULES or (name not in PLANNED and name in _installed())
+    return name in MODULES or name in _installed()
 
 
 def spec(name: str) -> ProviderSpec:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from brevplan.contract.client import Clock, CloudClient, Connection, Urgency
+from brevplan.providers.aws import connect as connect_aws
 from brevplan.providers.fluidstack import connect as connect_fluidstack
 from brevplan.providers.launchpad import connect as connect_launchpad
 from brevplan.providers.local import LocalClient
 from brevplan.providers.nebius import connect as connect_nebius
 from brevplan.providers.shadeform import connect as connect_shadeform
+from tests.providers.aws_bench import Bench as AwsBench
+from tests.providers.aws_bench import front_of, moto_process
 from tests.providers.fluidstack_bench import PRICES
 from tests.providers.fluidstack_bench import Bench as FluidStackBench
 from tests.providers.lambda_bench import LAMBDA, LambdaBench, violations
@@ -96,7 +99,17 @@ async def nebius(folder: Path) -> AsyncIterator[Connected]:
         bench.stop()
 
 
+@asynccontextmanager
+async def aws(folder: Path) -> AsyncIterator[Connected]:
+    with moto_process() as moto, front_of(moto) as front:
+        bench = AwsBench(front)
+        client = connect_aws(bench.connection())
+        yield Connected(client, bench.clock, ("us-east-1-noSub-p5.48xlarge", "us-west-2-noSub-g5.xlarge"))
+        await client.aclose()
+
+
 CLIENTS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Connected]]] = {
+    "aws": aws,
     "fluidstack": fluidstack,
     "lambda": lambda_cloud,
     "launchpad": launchpad,

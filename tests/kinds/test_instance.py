@@ -15,7 +15,7 @@ from brevplan.engine.address import Address
 from brevplan.engine.identity import cred_ref_id, make_ref_id
 from brevplan.engine.kind import Effect, Mark, NeedsCatalogue, Outcome
 from brevplan.engine.secrets import seal, unseal
-from brevplan.kinds.instance import InstanceKind, default_name
+from brevplan.kinds.instance import InstanceKind, _same_size, default_name
 from brevplan.kinds.rules import effective
 from brevplan.lang.types import STRING
 from brevplan.lang.values import List, Object, Secret, Tuple, Unknown, Value, has_unknown
@@ -357,3 +357,12 @@ def test_check_of_a_good_block_finds_nothing() -> None:
 def test_a_price_is_exact() -> None:
     assert KIND.plan_create(desired(), HOME, ability(types=offer(base_price=None))).after["hourly_price"] is None
     assert Decimal("0.75") == Decimal(3) / 4
+
+
+@pytest.mark.parametrize(
+    ("declared", "there", "same"),
+    [("1TB", "932GiB", True), ("1TB", "931GiB", False), ("100GiB", "100GiB", True), ("100GB", "94GiB", True),
+     ("500GiB", "1TB", False), ("1000GB", "1TB", True), ("many", "1TB", False)],
+)  # fmt: skip
+def test_disk_sizes_are_compared_in_the_units_of_what_is_there(declared: str, there: str, same: bool) -> None:
+    assert _same_size(declared, there) is same

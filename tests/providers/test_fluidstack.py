@@ -84,7 +84,6 @@ def test_the_registry_has_it_with_its_credential() -> None:
     assert (key.sensitive, key.required, key.environment) == (True, True, "FLUIDSTACK_API_KEY")
     assert (arguments["project"].required, arguments["region"].required) == (True, True)
     assert spec.traits.option_names == set(spec.options)
-    assert "fluidstack" not in registry.PLANNED
 
 
 def test_what_is_declared_is_there_and_nothing_else(bench: Bench) -> None:

@@ -92,7 +92,6 @@ def test_the_registry_has_it_with_its_credential() -> None:
     token = spec.all_arguments()["api_token"]
     assert (token.sensitive, token.required, token.environment) == (True, True, "LAUNCHPAD_API_TOKEN")
     assert spec.traits.option_names == set(spec.options)
-    assert "launchpad" not in registry.PLANNED
 
 
 def test_what_is_declared_is_there_and_nothing_else(bench: Bench) -> None:

@@ -88,7 +88,6 @@ def test_the_registry_has_it_with_its_credential() -> None:
     assert found["service_account_key"].environment == "NEBIUS_SERVICE_ACCOUNT_KEY"
     assert (found["tenant_id"].required, found["tenant_id"].environment) == (True, "NEBIUS_TENANT_ID")
     assert spec.traits.option_names == set(spec.options)
-    assert "nebius" not in registry.PLANNED
 
 
 def test_the_vendors_library_is_loaded_with_the_first_client_only() -> None:

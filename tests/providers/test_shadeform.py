@@ -75,7 +75,6 @@ def test_the_registry_has_it_with_its_credential() -> None:
     key = spec.all_arguments()["api_key"]
     assert (key.sensitive, key.required, key.environment) == (True, True, "SHADEFORM_API_KEY")
     assert spec.traits.option_names == set(spec.options)
-    assert "shadeform" not in registry.PLANNED
 
 
 def test_what_is_declared_is_there_and_nothing_else(bench: Bench) -> None:
