@@ -53,4 +53,7 @@ def _taken(store: StateStore, world: Outside) -> Lock | Holder | None:
         except StateError:
             lock.release()
             return None
+        except BaseException:
+            lock.release()  # whoever goes on in this process must be able to take it
+            raise
     return lock

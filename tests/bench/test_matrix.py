@@ -1,0 +1,33 @@
+"""The README's table of clouds says what the conformance suite finds now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.clients import CLIENTS
+from tools.matrix import ABILITIES, abilities, header, results_of
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def rows() -> dict[str, list[str]]:
+    text = README.partition("<!-- matrix -->")[2].partition("<!-- end of matrix -->")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.strip().splitlines()]
+    assert lines[0] == header()
+    return {line[0].strip("`"): line[1:] for line in lines[2:]}
+
+
+def test_every_cloud_has_a_row_that_says_something() -> None:
+    found = rows()
+    assert sorted(found) == sorted(CLIENTS)
+    for cells in found.values():
+        assert "fails" not in cells
+        assert cells[-2].endswith("tests")
+        assert cells[-1]
+
+
+@pytest.mark.parametrize("name", sorted(CLIENTS))
+def test_a_row_is_what_the_suite_finds(name: str, tmp_path: Path) -> None:
+    assert rows()[name][: len(ABILITIES) + 1] == abilities(results_of(name, tmp_path))
