@@ -36,9 +36,9 @@ def test_apply_killed_at_a_cloud_over_http_leaves_nothing_behind(provider: str) 
     assert sum(trial.kills for trial in trials) >= 2, "the kills came too late to mean anything"
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workbench, Path, Store]]:
-    bench = Workbench(tmp_path_factory.mktemp("crash"))
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[tuple[Workbench, Path, Store]]:
+    bench = Workbench(tmp_path)
     folder = bench.project("fleet", projects.counted(MACHINES))
     cost = bench.run((BREVPLAN, "apply", "-auto-approve"), folder, limit_s=60)
     assert cost.exit_code == 0

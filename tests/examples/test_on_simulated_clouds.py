@@ -178,6 +178,6 @@ def test_fleet_found_again_after_a_lost_state(cloud: str, served: Served) -> Non
 
 
 def test_every_example_is_tried_here() -> None:
-    tried = {"quickstart", "training-cluster", "dev-boxes", "fleet"}
+    tried = {"quickstart", "training-cluster", "dev-boxes", "fleet", "multi-cloud"}
 
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == tried
