@@ -17,7 +17,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell whoever asks for it (`make matrix`)."""
     file = os.environ.get("BREVPLAN_COUNT_CALLS")
     if file:
-        Path(file).write_text(json.dumps(dict(CHECKED)))
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        Path(f"{file}.{worker}").write_text(json.dumps(dict(CHECKED)))
 
 
 @pytest.fixture(scope="session")
