@@ -18,6 +18,7 @@ from typing import Final
 from bench.measure import BREVPLAN
 from brevplan.contract.model import DEAD
 from brevplan.simcloud.faces import shadeform
+from brevplan.simcloud.faces.face import uuid_of
 from brevplan.simcloud.model import Machine
 from brevplan.simcloud.store import Store
 
@@ -106,7 +107,7 @@ def ref_id_of(machine: Machine) -> str:
 
 def shown_id(provider: str, cloud_id: str) -> str:
     """Give the id that a machine of the simulated cloud has in its provider's API."""
-    return shadeform.instance_id(cloud_id) if provider == "shadeform" else cloud_id
+    return uuid_of(cloud_id) if provider == "shadeform" else cloud_id
 
 
 def beside(store: Store, provider: str) -> list[str]:

@@ -14,6 +14,14 @@ _PATTERN: Final = re.compile(
 )
 
 
+_ON_GRACE: Final = ("GB", "GH")
+
+
+def architectures_beside(*gpu_names: str) -> tuple[str, ...]:
+    """Tell what a machine with these GPUs runs on, where an API does not: Grace stands beside a GH200 and a GB200."""
+    return ("arm64",) if any(name.startswith(_ON_GRACE) for name in gpu_names) else ("x86_64",)
+
+
 @dataclass(frozen=True, slots=True)
 class GpuQuery:
     """`NAME[-nGB][:COUNT]`: the count is exact (default 1), the memory the nominal decimal GB of one GPU."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -235,6 +235,10 @@ class InstanceTypeFilter(Struct, frozen=True, kw_only=True):
     instance_types: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     manufacturers: tuple[str, ...] = ()
+
+
+EVERY_INSTANCE: Final = InstanceFilter()
+EVERY_TYPE: Final = InstanceTypeFilter()
 
 
 def type_id(location: str, zone: str, native_type: str) -> str:

@@ -35,6 +35,8 @@ from brevplan.contract.errors import (
     Sent,
 )
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     ApiType,
     CloudId,
     CreateInstanceAttrs,
@@ -80,8 +82,6 @@ T = TypeVar("T")
 
 _LOG: Final = logging.getLogger(__name__)
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 REF_TAG: Final = "brev-ref-id"
 CRED_TAG: Final = "brev-cloud-cred-ref-id"

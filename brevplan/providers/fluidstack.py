@@ -33,7 +33,10 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import architectures_beside
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallPattern,
@@ -58,8 +61,6 @@ from brevplan.providers.http import Answer, HttpApi, by_status, segment, tuned
 NAME: Final = "fluidstack"
 BASE_URL: Final = "https://{region}.atlas.fluidstack.io/api/v1alpha1"
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 REF_TAG: Final = "brev-ref-id"
 CRED_TAG: Final = "brev-cloud-cred-ref-id"
@@ -389,7 +390,7 @@ class FluidStackClient:
                 memory=read_memory(offer.memory or ""),
                 vcpu=offer.cpu or 0,
                 # the API does not tell it: Grace stands beside a GH200 and a GB200
-                architectures=("arm64",) if gpu is not None and gpu.name.startswith(("GH", "GB")) else ("x86_64",),
+                architectures=architectures_beside(gpu.name if gpu is not None else ""),
                 base_price=Money(price) if price is not None else None,
                 is_available=left > 0,
                 stock=left,

@@ -111,7 +111,7 @@ class HttpApi:
         self._client = httpx.AsyncClient(
             base_url=endpoint.rstrip("/") + "/",
             headers={"User-Agent": f"brevplan/{VERSION}", "Accept": "application/json", **headers},
-            timeout=httpx.Timeout(_seconds(connection.settings.get("request_timeout"), 30.0)),
+            timeout=httpx.Timeout(request_timeout(connection.settings)),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
             follow_redirects=False,
             transport=transport,
@@ -232,6 +232,11 @@ def tuned(traits: Traits, settings: Mapping[str, object]) -> Traits:
         instance_poll_s=poll,
         grace_window_s=traits.grace_window_s if grace is None else _seconds(grace, traits.grace_window_s),
     )
+
+
+def request_timeout(settings: Mapping[str, object]) -> float:
+    """Give the seconds that one request may take."""
+    return _seconds(settings.get("request_timeout"), 30.0)
 
 
 def _whole(value: object) -> int | None:

@@ -30,6 +30,8 @@ from brevplan.contract.errors import (
     Unavailable,
 )
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallPattern,
@@ -55,8 +57,6 @@ T = TypeVar("T")
 
 BASE_URL: Final = "https://cloud.lambda.ai/api/v1"
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 ARGUMENTS: Final = (
     Argument(

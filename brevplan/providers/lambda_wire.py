@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.errors import DuplicateFirewallRule, Rejected, Sent
+from brevplan.contract.gpu import architectures_beside
 from brevplan.contract.model import (
     CloudId,
     FirewallRule,
@@ -239,7 +240,7 @@ def _type(entry: TypeEntry, gpus: tuple[Gpu, ...], region: str) -> InstanceType:
             storage=(Storage(type="ssd", size=Bytes(max(specs.storage_gib, 0), "GiB")),),
             memory=Bytes(max(specs.memory_gib, 0), "GiB"),
             vcpu=specs.vcpus,
-            architectures=("arm64",) if any(gpu.name.startswith(("GH", "GB")) for gpu in gpus) else ("x86_64",),
+            architectures=architectures_beside(*(gpu.name for gpu in gpus)),
             base_price=Money(price) if price is not None else None,
             is_available=any(one.name == region for one in entry.regions_with_capacity_available or ()),
             rebootable=True,

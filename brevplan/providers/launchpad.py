@@ -16,6 +16,8 @@ from brevplan.contract.client import Capability, Connection, FirewallReach, Trai
 from brevplan.contract.errors import AuthFailed, CloudError, InstanceNotFound, Rejected, Sent, Unavailable
 from brevplan.contract.model import (
     DEAD,
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallPattern,
@@ -40,8 +42,6 @@ Row = TypeVar("Row", wire.Deployment, wire.Offer)
 
 BASE_URL: Final = "https://launchpad.api.nvidia.com"
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 # every path ends in a slash: without it the API redirects, and a redirected launch is none
 _DEPLOYMENTS: Final = "v1/catalog/deployments/"

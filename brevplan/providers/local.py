@@ -18,6 +18,8 @@ from brevplan.contract.client import Capability, Connection, Traits, Urgency
 from brevplan.contract.duration import parse_duration
 from brevplan.contract.errors import CloudError, Rejected
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallRules,
@@ -41,8 +43,6 @@ T = TypeVar("T")
 
 DEFAULT_PATH: Final = "local-cloud.db"
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 ARGUMENTS: Final = (
     Argument("path", default=DEFAULT_PATH, description="The file that is this cloud."),

@@ -46,6 +46,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.providers.http import request_timeout
 from brevplan.providers.nebius import NAME
 from brevplan.version import VERSION
 
@@ -90,7 +91,7 @@ class NebiusApi:
         text = _key_text(str(connection.settings.get("service_account_key") or ""), connection.directory)
         account = _service_account(text)
         self._pacer = connection.pacer
-        self._timeout = _seconds(connection.settings.get("request_timeout"))
+        self._timeout = request_timeout(connection.settings)
         self._secrets = sorted({text, json.loads(text)["subject-credentials"]["private-key"]}, key=len, reverse=True)
         # it logs failures with a traceback, and the engine tells them in its own words
         quiet = logging.getLogger("nebius")
@@ -243,7 +244,3 @@ def _address(endpoint: str) -> dict[str, Any]:
     shown = f"[{host}]" if ":" in host else host
     resolver = Constant(f"{shown}:{port or (443 if url.scheme == 'https' else 80)}")
     return {"resolver": resolver, "options": [(INSECURE, True)] if url.scheme == "http" else None}
-
-
-def _seconds(value: object) -> float:
-    return float(str(value)) if value is not None and not isinstance(value, bool) else 30.0

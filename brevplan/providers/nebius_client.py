@@ -81,6 +81,8 @@ from brevplan.contract.errors import (
     Unavailable,
 )
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallRules,
@@ -102,9 +104,6 @@ from brevplan.providers import nebius_wire as wire
 from brevplan.providers.http import tuned
 from brevplan.providers.nebius import NAME, TRAITS
 from brevplan.providers.nebius_api import EXISTS, NebiusApi
-
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 _PAGE: Final = 100
 _LAUNCH: Final = "create_instance"

@@ -60,6 +60,7 @@ from nebius.api.nebius.vpc.v1 import (
 )
 
 from brevplan.contract.bytes import Bytes
+from brevplan.contract.gpu import architectures_beside
 from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
@@ -531,7 +532,7 @@ def read_type(platform: Platform, preset: Preset, region: str) -> InstanceType:
             memory=Bytes(has.memory_gibibytes, "GiB"),
             vcpu=has.vcpu_count,
             # Grace stands beside a GB200, a GB300 and a GH200
-            architectures=("arm64",) if model.startswith(("GB", "GH")) else ("x86_64",),
+            architectures=architectures_beside(model),
             stoppable=True,
             can_modify_firewall=True,
             elastic_root_volume=True,

@@ -31,7 +31,10 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import architectures_beside
 from brevplan.contract.model import (
+    EVERY_INSTANCE,
+    EVERY_TYPE,
     CloudId,
     CreateInstanceAttrs,
     FirewallPattern,
@@ -58,8 +61,6 @@ from brevplan.providers.http import Answer, HttpApi, by_status, segment, tuned
 NAME: Final = "shadeform"
 BASE_URL: Final = "https://api.shadeform.ai/v1"
 
-EVERY_INSTANCE: Final = InstanceFilter()
-EVERY_TYPE: Final = InstanceTypeFilter()
 
 REF_TAG: Final = "refID"
 CRED_TAG: Final = "cloudCredRefID"
@@ -316,7 +317,7 @@ class ShadeformClient:
         built_for: dict[str, set[str]] = {}
         for offer in await self._offers("get_images"):
             for name in offer.configuration.os_options or ():
-                built_for.setdefault(name, set()).update(_architectures(_gpu_name(offer.configuration)))
+                built_for.setdefault(name, set()).update(architectures_beside(_gpu_name(offer.configuration)))
         return [
             # one name may stand for an image of each architecture
             Image(id=name, name=name, architecture=next(iter(kinds)) if len(kinds) == 1 else "")
@@ -540,7 +541,7 @@ def _types(offer: _Offer) -> Iterator[InstanceType]:
             storage=(Storage(type="ssd", size=size),),
             memory=Bytes(has.memory_in_gb or 0, "GB"),
             vcpu=has.vcpus or 0,
-            architectures=_architectures(name),
+            architectures=architectures_beside(name),
             base_price=Money(_dollars(offer.hourly_price)),
             is_available=bool(place.available),
             rebootable=True,
@@ -574,11 +575,6 @@ def _interconnect(text: str) -> str:
     if lowered == "pcie":
         return "PCIe"
     return text.upper() if lowered.startswith("sxm") else text
-
-
-def _architectures(gpu_name: str) -> tuple[str, ...]:
-    """Tell the architecture by the GPU, for the API does not: Grace stands beside a GH200 and a GB200."""
-    return ("arm64",) if gpu_name.startswith(("GH", "GB")) else ("x86_64",)
 
 
 def _dollars(cents: Decimal) -> Decimal:

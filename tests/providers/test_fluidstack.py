@@ -52,7 +52,8 @@ from brevplan.providers import fluidstack, registry
 from brevplan.providers.fluidstack import read_gpu, read_memory
 from brevplan.simcloud import catalogue, practice
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.fluidstack import NOBODY, PROJECT, REGION, Quirks, authorized_keys, cloud_id, face
+from brevplan.simcloud.faces.face import cloud_id_behind
+from brevplan.simcloud.faces.fluidstack import NOBODY, PROJECT, REGION, Quirks, authorized_keys, face
 from brevplan.simcloud.faces.server import Server
 from brevplan.simcloud.faults import Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
@@ -1063,7 +1064,7 @@ def test_ssh_may_really_be_elsewhere(tmp_path: Path) -> None:
     bench = Bench(tmp_path, address_of=lambda cloud_id: where.get(cloud_id, ("", 22)))
     made = bench.make()
     assert bench.got(made.cloud_id).private_ip == ""
-    where[cloud_id(made.cloud_id)] = ("127.101.0.1", 22)
+    where[cloud_id_behind(made.cloud_id)] = ("127.101.0.1", 22)
     assert bench.got(made.cloud_id).private_ip == "127.101.0.1"
     stop(bench, made.cloud_id)
     assert bench.got(made.cloud_id).private_ip == "", "it listens nowhere now"

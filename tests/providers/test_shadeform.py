@@ -48,8 +48,9 @@ from brevplan.operations.world import SystemClock
 from brevplan.providers import registry, shadeform
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
+from brevplan.simcloud.faces.face import cloud_id_behind
 from brevplan.simcloud.faces.server import Server
-from brevplan.simcloud.faces.shadeform import cloud_id, face
+from brevplan.simcloud.faces.shadeform import face
 from brevplan.simcloud.faults import Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
 from tests.providers.shadeform_bench import KEY, SPEC_FILE, Bench, Canned, Recorded
@@ -960,7 +961,7 @@ def test_a_rename_keeps_marks_and_tags(bench: Bench) -> None:
 
 def test_a_rename_of_a_foreign_machine_adds_no_mark(bench: Bench) -> None:
     made = bench.make()
-    bench.cloud.set_tags(cloud_id(made.cloud_id), {"0": "gpu"})
+    bench.cloud.set_tags(cloud_id_behind(made.cloud_id), {"0": "gpu"})
     bench.run(lambda client: client.rename_instance(made.cloud_id, "db"))
     assert (bench.rows()[0]["name"], bench.rows()[0]["tags"]) == ("db", ["gpu"])
 
@@ -975,7 +976,7 @@ def test_the_address_beside_the_mark_is_rewritten(bench: Bench) -> None:
 
 def test_taking_the_mark_off_leaves_a_foreign_machine(bench: Bench) -> None:
     made = bench.make(address="instance.web", tags={"team": "x"})
-    bench.cloud.set_tags(cloud_id(made.cloud_id), {**bench.cloud.store.machines()[0].body.tags, "9": "by hand"})
+    bench.cloud.set_tags(cloud_id_behind(made.cloud_id), {**bench.cloud.store.machines()[0].body.tags, "9": "by hand"})
     for _ in range(2):
         bench.run(lambda client: client.update_mark(made.cloud_id, address=None))
     found = bench.got(made.cloud_id)

@@ -6,13 +6,16 @@ server can be ended and started again, and a test can look into the file behind 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from brevplan.contract.errors import CloudError
+from brevplan.contract.errors import CloudError, InstanceNotFound
+from brevplan.contract.model import CloudId
 from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faults import NO_FAULT, Fault
+from brevplan.simcloud.model import cloud_id_of, number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
+
+_UUID: Final = re.compile(r"00000000-0000-4000-8000-(\d{12})\Z")
 
 Handler = Callable[[Request], Reply]
 
@@ -84,3 +89,16 @@ def text_of(body: Any, name: str) -> str:
     """Give a text of a request's body; empty where there is none."""
     value = body.get(name) if isinstance(body, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def uuid_of(cloud_id: str) -> str:
+    """Give the id that a machine of the simulated cloud has at a provider whose ids are UUIDs."""
+    return f"00000000-0000-4000-8000-{number_of(cloud_id) or 0:012d}"
+
+
+def cloud_id_behind(uuid: str, unknown: str = "instance not found") -> CloudId:
+    """Give the id that a machine has in the simulated cloud; raise `InstanceNotFound` for what is none."""
+    found = _UUID.match(uuid)
+    if found is None:
+        raise InstanceNotFound(unknown)
+    return cloud_id_of(int(found[1]))

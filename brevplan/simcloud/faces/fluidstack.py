@@ -36,8 +36,7 @@ from brevplan.contract.model import (
 )
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.face import Reply, Request, Route, text_of
-from brevplan.simcloud.model import cloud_id_of, number_of
+from brevplan.simcloud.faces.face import Reply, Request, Route, cloud_id_behind, text_of, uuid_of
 
 PROJECT: Final = "00000000-0000-4000-b000-000000000001"
 """The project that there is unless others are named."""
@@ -52,7 +51,6 @@ _DEFAULT_IMAGE: Final = "image://ubuntu22.04"
 _IMAGES: Final = {"ubuntu22.04": "", "ubuntu24.04": "ubuntu-24.04-x86-64"}
 """What an image is called in the simulated cloud's catalogue; empty for the default of the type."""
 
-_INSTANCE_ID: Final = re.compile(r"00000000-0000-4000-8000-(\d{12})\Z")
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 
 _CHIPS: Final = {
@@ -181,7 +179,7 @@ class FluidStackFace:
         project = self._project(request)
         if not _is_uuid(request.parts["id"]):
             raise Rejected("id has to be a UUID")
-        machine = self.cloud.get(cloud_id(request.parts["id"]))
+        machine = self.cloud.get(cloud_id_behind(request.parts["id"]))
         if machine.options["project"] != project:
             raise InstanceNotFound("instance not found")
         return machine
@@ -223,7 +221,7 @@ class FluidStackFace:
 
     def _shown(self, one: Instance) -> dict[str, Any]:
         found = {
-            "id": instance_id(one.cloud_id),
+            "id": uuid_of(one.cloud_id),
             "name": one.name,
             "type": one.instance_type,
             "image": one.options["image"],
@@ -273,19 +271,6 @@ def _status_of(error: CloudError) -> int:
     if isinstance(error, NotFound):
         return 404
     return 409 if isinstance(error, NotReady) else error.http_status or 400
-
-
-def instance_id(cloud_id: str) -> str:
-    """Give the id that a machine of the simulated cloud has here."""
-    return f"00000000-0000-4000-8000-{number_of(cloud_id) or 0:012d}"
-
-
-def cloud_id(instance: str) -> str:
-    """Give the id that a machine has in the simulated cloud; raise `InstanceNotFound` for what is none."""
-    found = _INSTANCE_ID.match(instance)
-    if found is None:
-        raise InstanceNotFound("instance not found")
-    return cloud_id_of(int(found[1]))
 
 
 def _is_uuid(text: str) -> bool:

@@ -7,7 +7,6 @@ under its `request_id`. Its tags, which may be anything, are kept as one JSON te
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,10 +37,9 @@ from brevplan.contract.model import (
 )
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.face import Reply, Request, Route, text_of
-from brevplan.simcloud.model import Machine, cloud_id_of, number_of
+from brevplan.simcloud.faces.face import Reply, Request, Route, cloud_id_behind, text_of, uuid_of
+from brevplan.simcloud.model import Machine, number_of
 
-_DEPLOYMENT_ID: Final = re.compile(r"00000000-0000-4000-8000-(\d{12})\Z")
 _ALREADY_ENDING: Final = "Deployment is already being destroyed"
 _PAGE_SIZE: Final = 100
 _CLUSTER: Final = "00000000-0000-4000-9000-"
@@ -208,7 +206,7 @@ class LaunchpadFace:
         return Reply(self._row(replace(instance, status=LifecycleStatus.TERMINATING), request.query))
 
     def _found(self, request: Request) -> Instance:
-        wanted = cloud_id(request.parts["id"])
+        wanted = cloud_id_behind(request.parts["id"], "no deployment")
         try:
             return self.cloud.get(wanted)
         except InstanceNotFound:
@@ -254,7 +252,7 @@ class LaunchpadFace:
         created = instance.created_at.isoformat() if instance.created_at else _LONG_AGO
         ip, port = self._address(instance)
         shown: dict[str, Any] = {
-            "id": deployment_id(instance.cloud_id),
+            "id": uuid_of(instance.cloud_id),
             "state": _STATE.get(instance.status, "waiting"),
             "created": created,
             "modified": created,
@@ -298,7 +296,7 @@ class LaunchpadFace:
                          "provider": {**times, "id": bare, "name": kind.cloud}},
         }  # fmt: skip
         return {
-            **times, "id": bare, "available": False, "deployment": deployment_id(instance.cloud_id), "gpus": [],
+            **times, "id": bare, "available": False, "deployment": uuid_of(instance.cloud_id), "gpus": [],
             "instances": [], "last_provisioning_state_change": None, "last_used": None, "provider_capacity": True,
             "tenant_ids": [], "public_address": ip or None, "provisioning_state": "deployed",
             "workshop_id": kind.workshop or None, "nodes": [node],
@@ -327,19 +325,6 @@ class LaunchpadFace:
 
 def _request_id(request: Request) -> str:
     return text_of(request.body, "request_id")
-
-
-def deployment_id(cloud_id: str) -> str:
-    """Give the id that a machine of the simulated cloud has here."""
-    return f"00000000-0000-4000-8000-{number_of(cloud_id) or 0:012d}"
-
-
-def cloud_id(deployment: str) -> str:
-    """Give the id that a machine has in the simulated cloud; raise `InstanceNotFound` for what is none."""
-    found = _DEPLOYMENT_ID.match(deployment)
-    if found is None:
-        raise InstanceNotFound("no deployment")
-    return cloud_id_of(int(found[1]))
 
 
 def _destroyed(machine: Machine) -> Instance:

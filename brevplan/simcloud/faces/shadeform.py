@@ -6,7 +6,6 @@ machine is kept under its whole name as ref_id, its tags by their place in the l
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -36,8 +35,7 @@ from brevplan.contract.model import (
 )
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.cloud import SimCloud
-from brevplan.simcloud.faces.face import Reply, Request, Route, text_of
-from brevplan.simcloud.model import cloud_id_of, number_of
+from brevplan.simcloud.faces.face import Reply, Request, Route, cloud_id_behind, text_of, uuid_of
 
 KEYS: Final = "shadeform key"
 """The kind of the objects that keep SSH keys."""
@@ -50,7 +48,6 @@ MANAGED_KEY: Final = {
 }
 """What every account has; machines that are launched without a key get it."""
 
-_INSTANCE_ID: Final = re.compile(r"00000000-0000-4000-8000-(\d{12})\Z")
 
 _STATUS: Final = {
     LifecycleStatus.PENDING: "pending_provider",
@@ -152,7 +149,7 @@ class ShadeformFace:
         attrs = self._launched(body)
         if self._limit is not None and len(self.cloud.present()) >= self._limit:
             raise OutOfQuota(f"instance limit of {self._limit} reached")
-        return Reply({"id": instance_id(self.cloud.create(attrs, request.fault).cloud_id)})
+        return Reply({"id": uuid_of(self.cloud.create(attrs, request.fault).cloud_id)})
 
     def update(self, request: Request) -> Reply:
         cloud_id, body = _cloud_id(request), request.body if isinstance(request.body, dict) else {}
@@ -209,7 +206,7 @@ class ShadeformFace:
         ip, port = self._address(instance)
         created = instance.created_at.isoformat() if instance.created_at else ""
         shown = {
-            "id": instance_id(instance.cloud_id),
+            "id": uuid_of(instance.cloud_id),
             "cloud": cloud,
             "region": instance.location,
             "shade_instance_type": shade_type,
@@ -306,21 +303,8 @@ def _named(request: Request) -> str:
     return text_of(request.body, "name")
 
 
-def instance_id(cloud_id: str) -> str:
-    """Give the id that a machine of the simulated cloud has here."""
-    return f"00000000-0000-4000-8000-{number_of(cloud_id) or 0:012d}"
-
-
-def cloud_id(instance: str) -> str:
-    """Give the id that a machine has in the simulated cloud; raise `InstanceNotFound` for what is none."""
-    found = _INSTANCE_ID.match(instance)
-    if found is None:
-        raise InstanceNotFound("instance not found")
-    return cloud_id_of(int(found[1]))
-
-
 def _cloud_id(request: Request) -> str:
-    return cloud_id(request.parts["id"])
+    return cloud_id_behind(request.parts["id"])
 
 
 def _by_place(tags: Any) -> dict[str, str]:
