@@ -56,7 +56,7 @@ from brevplan.contract.model import (
     with_type_id,
 )
 from brevplan.contract.provider import Argument, ProviderSpec
-from brevplan.providers.http import Answer, HttpApi, by_status, segment, tuned
+from brevplan.providers.http import Answer, HttpApi, api_key, by_status, segment, tuned
 
 NAME: Final = "fluidstack"
 BASE_URL: Final = "https://{region}.atlas.fluidstack.io/api/v1alpha1"
@@ -189,7 +189,7 @@ class FluidStackClient:
 
     def __init__(self, connection: Connection) -> None:
         settings = connection.settings
-        key = _key(settings)
+        key = api_key(settings, NAME, "FLUIDSTACK_API_KEY")
         self._project = _project(settings)
         self._region = _region(settings)
         self._prices = _prices(settings)
@@ -401,16 +401,6 @@ class FluidStackClient:
 
 
 # The block
-
-
-def _key(settings: Mapping[str, object]) -> str:
-    key = str(settings.get("api_key") or "").strip()
-    if not key or not (key.isascii() and key.isprintable()):
-        raise AuthFailed(
-            "api_key is empty or holds characters that no key has: set it, or $FLUIDSTACK_API_KEY",
-            provider=NAME, sent=Sent.NO,
-        )  # fmt: skip
-    return key
 
 
 def _project(settings: Mapping[str, object]) -> str:

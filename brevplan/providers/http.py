@@ -234,6 +234,17 @@ def tuned(traits: Traits, settings: Mapping[str, object]) -> Traits:
     )
 
 
+def api_key(settings: Mapping[str, object], provider: str, variable: str) -> str:
+    """Give the key of a provider block; raise `AuthFailed` for what no header could hold, without showing it."""
+    key = str(settings.get("api_key") or "").strip()
+    if not key or not (key.isascii() and key.isprintable()):
+        raise AuthFailed(
+            f"api_key is empty or holds characters that no key has: set it, or ${variable}",
+            provider=provider, sent=Sent.NO,
+        )  # fmt: skip
+    return key
+
+
 def request_timeout(settings: Mapping[str, object]) -> float:
     """Give the seconds that one request may take."""
     return _seconds(settings.get("request_timeout"), 30.0)

@@ -56,7 +56,7 @@ from brevplan.contract.model import (
     wants_all,
 )
 from brevplan.contract.provider import Argument, ProviderSpec
-from brevplan.providers.http import Answer, HttpApi, by_status, segment, tuned
+from brevplan.providers.http import Answer, HttpApi, api_key, by_status, segment, tuned
 
 NAME: Final = "shadeform"
 BASE_URL: Final = "https://api.shadeform.ai/v1"
@@ -257,12 +257,7 @@ class ShadeformClient:
 
     def __init__(self, connection: Connection) -> None:
         self.traits = tuned(TRAITS, connection.settings)
-        key = str(connection.settings.get("api_key") or "").strip()
-        if not key or not (key.isascii() and key.isprintable()):
-            raise AuthFailed(
-                "api_key is empty or holds characters that no key has: set it, or $SHADEFORM_API_KEY",
-                provider=NAME, sent=Sent.NO,
-            )  # fmt: skip
+        key = api_key(connection.settings, NAME, "SHADEFORM_API_KEY")
         self._tenant = f"{NAME}-{sha256(key.encode()).hexdigest()}"
         self._api = HttpApi(
             connection, TRAITS, base_url=BASE_URL, headers={"X-API-KEY": key}, secrets=[key], explain=explained
