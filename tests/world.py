@@ -176,13 +176,14 @@ class Lab:
     """One project in a folder, with its state, its cloud and its clock. `text` is the configuration."""
 
     def __init__(
-        self, folder: Path, text: str, *, idempotent: bool = True, tags: bool = True, fences: bool = True
-    ) -> None:
+        self, folder: Path, text: str, *, idempotent: bool = True, tags: bool = True, fences: bool = True,
+        retypes: bool = False,
+    ) -> None:  # fmt: skip
         self.folder, self.text = folder, text
         self.clock = VirtualClock()
         self.ids = CountingIds()
         self.faults = ChosenFaults()
-        self.idempotent, self.tags, self.fences = idempotent, tags, fences
+        self.idempotent, self.tags, self.fences, self.retypes = idempotent, tags, fences, retypes
         self.events: list[Event] = []
         self.said: list[str] = []
         self.hand = Hand(self.clock)
@@ -208,7 +209,7 @@ class Lab:
         return client
 
     def _lacking(self, how: Behaviour) -> Behaviour:
-        return replace(how, idempotent=self.idempotent, tags=self.tags, fences=self.fences)
+        return replace(how, idempotent=self.idempotent, tags=self.tags, fences=self.fences, retypes=self.retypes)
 
     def request(self, options: Options = EVERYTHING, **fields: Any) -> Request:
         return Request(options, environment={}, **fields)

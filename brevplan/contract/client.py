@@ -105,7 +105,7 @@ class Traits:
     """How much of a lost state can be restored from the cloud."""
     mutable_tags: bool = False
     in_place: frozenset[str] = frozenset()
-    """Further arguments that can be changed on a living machine: `name`."""
+    """Further arguments that can be changed on a living machine: `name`, and on a stopped one `instance_type`."""
     instance_poll_s: float = 5.0
     catalogue_poll_s: float = 60.0
     creates_per_minute: int | None = None
@@ -199,6 +199,16 @@ class UpdateTags(Protocol):
 @runtime_checkable
 class Rename(Protocol):
     async def rename_instance(self, cloud_id: CloudId, name: str) -> None: ...
+
+
+@runtime_checkable
+class ChangeType(Protocol):
+    async def change_instance_type(self, cloud_id: CloudId, instance_type: str) -> None:
+        """Make a stopped machine one of another type, by the provider's name; raise `NotReady` while it is not stopped.
+
+        The same type again changes nothing.
+        """
+        ...
 
 
 @runtime_checkable

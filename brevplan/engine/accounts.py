@@ -17,6 +17,9 @@ from brevplan.engine.pacing import AccountPacer
 
 _LOG = logging.getLogger(__name__)
 
+MOST_GETS: Final = 3
+"""How many machines that a list lacks are looked at, one by one, before the list is believed."""
+
 LIST_SHARE: Final = 5
 """At most one part of this many of a run's time goes into one account's lists."""
 
@@ -29,12 +32,7 @@ class Snapshot:
     at: float
     error: str = ""
     lacks: frozenset[str] = frozenset()
-    """Cloud ids of the living machines that the list before this one showed, and this one does not."""
-
-    @property
-    def is_much_shorter(self) -> bool:
-        """Tell whether it lacks so much that it has to be doubted: all, or more than a few and a tenth."""
-        return bool(self.lacks) and (not self.machines or len(self.lacks) > max(5, len(self.machines) // 10))
+    """Cloud ids of machines that an earlier list showed alive, that are not known to be gone, and not in this list."""
 
     def by_ref(self, ref_id: str) -> list[Instance]:
         return [machine for machine in self.machines.values() if machine.ref_id == ref_id]
@@ -61,6 +59,7 @@ class Account:
     _last: float = field(default=float("-inf"))
     _took: float = field(default=0.0)
     _shown: frozenset[str] = field(default=frozenset())
+    _doubt: tuple[Snapshot, asyncio.Task[str]] | None = field(default=None)
 
     @property
     def is_regional(self) -> bool:
@@ -109,10 +108,27 @@ class Account:
     def _compared(self, listed: list[Instance], at: float) -> Snapshot:
         machines = {str(machine.cloud_id): machine for machine in listed}
         result = Snapshot(machines, at, lacks=self._shown - machines.keys())
-        living = _living(listed)
-        # what a doubtful list leaves out is asked for again at the next one
-        self._shown = living | result.lacks if result.is_much_shorter else living
+        self._shown = _living(listed) | result.lacks
         return result
+
+    async def doubt(self, snapshot: Snapshot) -> str:
+        """Say why a list is not complete: a machine that it lacks is alive. However many ask, a few gets serve all."""
+        if not snapshot.lacks:
+            return ""
+        if self._doubt is None or self._doubt[0] is not snapshot:
+            self._doubt = (snapshot, asyncio.create_task(self._doubted(snapshot)))
+        return await asyncio.shield(self._doubt[1])
+
+    async def _doubted(self, snapshot: Snapshot) -> str:
+        for cloud_id in sorted(snapshot.lacks)[:MOST_GETS]:
+            try:
+                machine = await self.find(cloud_id)
+            except CloudError as problem:
+                return str(problem)
+            if machine is not None and machine.status not in DEAD:
+                return f"the list of {self.alias} lacks {len(snapshot.lacks)} machines, and {cloud_id} is alive"
+            self.believe_gone(cloud_id)
+        return ""
 
     def believe_gone(self, cloud_id: str) -> None:
         """Expect a machine in no list any more."""
@@ -126,9 +142,10 @@ class Account:
             return None
 
     async def aclose(self) -> None:
-        if self._poll is not None and not self._poll.done():
-            self._poll.cancel()
-            await asyncio.gather(self._poll, return_exceptions=True)
+        under_way = [task for task in (self._poll, self._doubt and self._doubt[1]) if task is not None]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self.client.aclose()
 
 

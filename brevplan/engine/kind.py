@@ -255,6 +255,10 @@ class MachineKind(Kind, Protocol):
         """Make one changed attribute true, at the provider or over SSH; repeating it changes nothing."""
         ...
 
+    def is_while_stopped(self, name: str) -> bool:
+        """Tell whether an attribute of a living machine changes only while that is stopped."""
+        ...
+
     def following(self, desired: Attributes, attributes: Attributes, ability: Ability) -> Mapping[str, Value]:
         """Give those attributes that follow other machines, as they should be now."""
         ...

@@ -351,10 +351,17 @@ async def update(
             await prove_healthy(shop, step, goal, account, seen, shell)
             first_contact = tuple(goal.kind.first_over_ssh(goal.attributes))
     by_hand = [name for name in change.changed if goal.kind.is_over_ssh(name, account.traits)]
+    while_stopped = [name for name in change.changed if goal.kind.is_while_stopped(name)]
+    if while_stopped and seen.status is not LifecycleStatus.STOPPED:
+        raise StepError(
+            f"{row.cloud_id} is {seen.status.value}: {', '.join(while_stopped)} changes while it is stopped"
+        )
+    for name in while_stopped:
+        await change_attribute(shop, goal, account, row.cloud_id, name, deadline)
     if change.power is Power.START:
         seen = await _power(shop, step, account, seen, change.power, deadline)
     for name in change.changed:
-        if name not in by_hand:
+        if name not in by_hand and name not in while_stopped:
             await change_attribute(shop, goal, account, row.cloud_id, name, deadline)
     if "firewall_rules" in change.changed and "firewall_rules" not in by_hand:
         await prove_open(shop, step, goal, account, row, seen)
@@ -489,6 +496,7 @@ async def _await_gone(shop: Workshop, step: Step, account: Account, cloud_id: st
             if listed is None or listed.status is LifecycleStatus.TERMINATED:
                 found = await account.find(cloud_id)
                 if found is None or found.status is LifecycleStatus.TERMINATED:
+                    account.believe_gone(cloud_id)
                     return snapshot
         if shop.slots.stopping:
             raise Interrupted

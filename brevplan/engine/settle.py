@@ -97,7 +97,7 @@ async def look_for(account: Account, ref_id: str) -> Instance | None:
             raise TwoMachines(found)
         if found:
             return found[0]
-        problem = snapshot.error or await _doubt(account, snapshot)
+        problem = snapshot.error or await account.doubt(snapshot)
         if problem:
             failures += 1
             begin, clean = None, 0  # the window is one of clean lists
@@ -109,19 +109,6 @@ async def look_for(account: Account, ref_id: str) -> Instance | None:
         # where calls take long, few lists fit into the window, and one of them may have left something out
         if account.clock.monotonic() - begin >= window and (clean >= LEAST_LISTS or not window):
             return None
-
-
-async def _doubt(account: Account, snapshot: Snapshot) -> str:
-    """Say why a list is not believed: it is much shorter than the one before, and what it lacks is alive."""
-    for cloud_id in sorted(snapshot.lacks)[:3] if snapshot.is_much_shorter else ():
-        try:
-            machine = await account.find(cloud_id)
-        except CloudError as problem:
-            return str(problem)
-        if machine is not None and machine.status not in DEAD:
-            return f"the list of {account.alias} lacks {len(snapshot.lacks)} machines, and {cloud_id} is alive"
-        account.believe_gone(cloud_id)
-    return ""
 
 
 def _living(snapshot: Snapshot, ref_id: str) -> list[Instance]:

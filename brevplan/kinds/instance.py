@@ -198,6 +198,7 @@ class InstanceKind:
         wanted = _declared(desired, address, ability, _addresses(current))
         after = dict(current)
         outcome = Outcome(after, notes=_firewall_notes(desired, ability))
+        becomes = _other_type(wanted, current, ability)
         for name, value in wanted.items():
             if name not in current:
                 # the cloud does not report it and nothing is recorded: taken for what is declared
@@ -205,11 +206,21 @@ class InstanceKind:
                 continue
             if self._is_unchanged(name, value, desired.get(name), current, ability):
                 continue
-            if name == "disk_size" and wanted.get("instance_type") != current.get("instance_type"):
+            if name == "instance_type" and becomes is not None:
+                self._become(becomes, wanted, outcome, ability)
+                continue
+            if name == "disk_size" and becomes is None and wanted.get("instance_type") != current.get("instance_type"):
                 continue  # a new machine of another type has a disk of its own
             outcome.changes.append(self._effect(name, value, desired, current, ability, outcome))
         self._settle(outcome, wanted, current, ability, address, machine)
         return outcome
+
+    def _become(self, becomes: InstanceType, wanted: Attributes, outcome: Outcome, ability: Ability) -> None:
+        """Turn a stopped machine into one of another type."""
+        outcome.findings.extend(_check_type(wanted, becomes, ability))
+        outcome.changes.append(AttributeChange("instance_type", Effect.UPDATE))
+        outcome.after["instance_type_id"] = becomes.id
+        outcome.after["hourly_price"] = _price(becomes.base_price.amount) if becomes.base_price is not None else None
 
     def _is_unchanged(self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability) -> bool:
         now = current[name]
@@ -230,7 +241,8 @@ class InstanceKind:
     ) -> AttributeChange:
         traits = ability.traits
         if name in _FORCING:
-            return AttributeChange(name, Effect.REPLACE)
+            keeps = name == "instance_type" and name in traits.in_place and current.get("power_state") == "running"
+            return AttributeChange(name, Effect.REPLACE, "it can be kept when it is stopped first" if keeps else "")
         if name == "power_state":
             return AttributeChange(name, Effect.POWER)
         if name == "name":
@@ -384,6 +396,8 @@ class InstanceKind:
                 await client.rename_instance(cloud_id, str(value))
             case "disk_size":
                 await client.resize_volume(cloud_id, Bytes.parse(str(value)))
+            case "instance_type":
+                await client.change_instance_type(cloud_id, str(value))
             case "firewall_rules" if isinstance(client, ModifyFirewall):
                 await client.replace_firewall_rules(cloud_id, to_contract(value))
             case "firewall_rules" if shell is not None:
@@ -416,6 +430,9 @@ class InstanceKind:
         return name == "authorized_keys" or (
             name == "firewall_rules" and Capability.MODIFY_FIREWALL not in traits.capabilities
         )
+
+    def is_while_stopped(self, name: str) -> bool:
+        return name == "instance_type"
 
     def first_over_ssh(self, attributes: Attributes) -> Sequence[str]:
         return ("authorized_keys",) if len(_elements(attributes.get("authorized_keys"))) else ()
@@ -450,6 +467,26 @@ def _declared(
         wanted["firewall_rules"] = effective(members, ability.traits.firewall, ability.peers, own)
         wanted["firewalls"] = List([_firewall_id(member) for member in members], STRING)
     return wanted
+
+
+def _other_type(wanted: Attributes, current: Attributes, ability: Ability) -> InstanceType | None:
+    """Give the type that a machine can be turned into as it stands; None where it stays, or another one is needed."""
+    name, now = reveal(wanted.get("instance_type")), current.get("instance_type")
+    if (
+        name == now
+        or not isinstance(name, str)
+        or "instance_type" not in ability.traits.in_place
+        or current.get("status") != LifecycleStatus.STOPPED.value
+    ):
+        return None
+    if ability.types is None:
+        raise NeedsCatalogue(ability.alias)
+    location = str(current.get("location"))
+    there, here = ability.types.get((name, location)), ability.types.get((str(now), location))
+    # what is on the disk was made for the processors of the type that it has
+    if there is None or (here is not None and not set(here.architectures) & set(there.architectures)):
+        return None
+    return there
 
 
 def _addresses(attributes: Attributes) -> frozenset[str]:

@@ -165,7 +165,7 @@ TRAITS: Final = Traits(
     api_type=ApiType.LOCATIONAL,
     firewall_pattern=FirewallPattern.NATIVE,
     mutable_tags=True,
-    in_place=frozenset({"name"}),
+    in_place=frozenset({"instance_type", "name"}),
     instance_poll_s=5.0,
     catalogue_poll_s=300.0,
     # EC2 refills two launches a second; its other limits are a region's own, and wide
@@ -519,6 +519,19 @@ class Ec2Client:
                 region, "modify_volume", type(None), operation="resize_volume", VolumeId=row.root_volume,
                 Size=_gib(size),
             )  # fmt: skip
+
+    async def change_instance_type(self, cloud_id: CloudId, instance_type: str) -> None:
+        operation = "change_instance_type"
+        region, row = await self._row(cloud_id, operation)
+        if row.instance_type == instance_type:
+            return
+        if row.status_name != "stopped":
+            # EC2 would say so itself, but not everybody who speaks its language does
+            raise NotReady(f"{cloud_id} is {row.status_name}, not stopped", provider=NAME, operation=operation)
+        await self._wire.call(
+            region, "modify_instance_attribute", type(None), operation=operation, InstanceId=cloud_id,
+            InstanceType={"Value": instance_type},
+        )  # fmt: skip
 
     async def update_tags(self, cloud_id: CloudId, tags: Mapping[str, str]) -> None:
         _check_tags(tags)

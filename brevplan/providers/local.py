@@ -217,6 +217,9 @@ class UntaggedClient:
     async def resize_volume(self, cloud_id: CloudId, size: Bytes) -> None:
         await self._change("resize_volume", cloud_id, lambda: self.cloud.resize(cloud_id, size))
 
+    async def change_instance_type(self, cloud_id: CloudId, instance_type: str) -> None:
+        await self._change("change_instance_type", cloud_id, lambda: self.cloud.retype(cloud_id, instance_type))
+
     async def rename_instance(self, cloud_id: CloudId, name: str) -> None:
         await self._change("rename_instance", cloud_id, lambda: self.cloud.rename(cloud_id, name))
 
@@ -285,6 +288,7 @@ def _traits_under(settings: Settings, how: Behaviour) -> Traits:
         capabilities=TRAITS.capabilities - missing,
         reports=TRAITS.reports if how.tags else TRAITS.reports - {"tags"},
         mutable_tags=how.tags,
+        in_place=TRAITS.in_place | ({"instance_type"} if how.retypes else set()),
         recoverable="full" if how.tags else "partial",
         instance_poll_s=min(5.0, max(0.05, settings.how.boot_s / 4)),
         grace_window_s=settings.grace_window_s,

@@ -224,6 +224,15 @@ class SimCloud:
     def resize(self, cloud_id: str, size: Bytes) -> None:
         self._change(cloud_id, lambda machine, _: model.resize(machine, size, _offer_of(machine)))
 
+    def retype(self, cloud_id: str, instance_type: str) -> None:
+        """Turn a stopped machine into one of another type of its region."""
+        if not self.how.retypes:
+            raise Rejected("a machine keeps its type here")
+        self._change(
+            cloud_id,
+            lambda machine, now: model.retype(machine, now, catalogue.find_offer(instance_type, machine.body.location)),
+        )
+
     def set_tags(self, cloud_id: str, tags: Mapping[str, str]) -> None:
         self._change(cloud_id, lambda machine, _: model.with_body(machine, tags=dict(tags)))
 

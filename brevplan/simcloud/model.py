@@ -48,6 +48,8 @@ class Behaviour:
     """Whether the same launch again gives the same machine again."""
     fences: bool = True
     """Whether a launch that is under way can be kept from landing."""
+    retypes: bool = False
+    """Whether a stopped machine can become one of another type."""
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -252,6 +254,19 @@ def resize(machine: Machine, size: Bytes, offer: InstanceType) -> Machine:
         raise Rejected(f"a disk can only grow: it is {machine.body.disk_size}, which is more than {size}")
     _check_disk(size, offer)
     return with_body(machine, disk_size=size)
+
+
+def retype(machine: Machine, now: float, offer: InstanceType) -> Machine:
+    """Turn a stopped machine into one of another type, which has its own price and keeps the disk."""
+    if offer.type == machine.body.instance_type:
+        return machine
+    if _status_for_power(machine, now) != LifecycleStatus.STOPPED:
+        raise NotReady("the machine is not stopped: its type can be changed once it is")
+    price = offer.base_price.amount if offer.base_price else None
+    return with_body(
+        machine, instance_type=offer.type, instance_type_id=offer.id, hourly_price=price, stoppable=offer.stoppable,
+        rebootable=offer.rebootable,
+    )  # fmt: skip
 
 
 def replace_rules(machine: Machine, rules: FirewallRules) -> Machine:

@@ -50,7 +50,7 @@ class Bench:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.client = LocalClient(connection(self.folder, self.clock))
+        self.client = LocalClient(connection(self.folder, self.clock), alter=lambda how: with_fields(how, retypes=True))
         self.hosts = ScriptedHosts(self.client)
         numbers = itertools.count()
         self.new_ref_id: Callable[[], RefId] = lambda: RefId(f"bp-verify-aaaaaaaaaaaa-{next(numbers):06d}")
@@ -294,6 +294,16 @@ def _shrinks(bench: Bench) -> None:
     bench.bend("resize_volume", bend)
 
 
+def _retypes_what_runs(bench: Bench) -> None:
+    def bend(real: Method) -> Method:
+        async def method(cloud_id: Any, instance_type: str) -> None:
+            bench.client.cloud.store.alter_machine(cloud_id, instance_type=instance_type)
+
+        return method
+
+    bench.bend("change_instance_type", bend)
+
+
 def _another_type_after_start(bench: Bench) -> None:
     numbers = itertools.count()
 
@@ -508,6 +518,7 @@ LIFECYCLE: dict[str, Break] = {
     "P-16": bent("update_mark", does_nothing),
     "P-14": _mark_lost_with_the_name,
     "P-15": _shrinks,
+    "P-18": _retypes_what_runs,
     "C-53": bent("start_instance", raises(Rejected("no"))),
     "X-18": _another_type_after_start,
     "X-21": _stops_on_reboot,

@@ -133,6 +133,29 @@ def test_a_launch_that_lands_late_is_fenced_off(tmp_path: Path) -> None:
     assert is_converged(lab, 1)
 
 
+def test_a_list_that_lacks_one_living_machine_does_not_count_towards_the_window(tmp_path: Path) -> None:
+    grace = 'grace_window = "60s"'
+    lab = Lab(tmp_path, configuration(2, provider=grace), idempotent=False, fences=False)
+    lab.apply()
+    partial = Fault(leaves_out=0.5, salt=0)  # one of the two, and the new one
+    unanswered = on("create_instance", Fault(after=LOST))
+    began = lab.clock.elapsed
+
+    def choose(call: Call) -> Fault:
+        if call.operation == "list_instances" and "create_instance" in [one.operation for one in lab.faults.calls]:
+            return partial if lab.clock.elapsed - began < 200 else NO_FAULT
+        return unanswered(call)
+
+    lab.faults.calls.clear()
+    lab.faults.choose = choose
+    lab.text = configuration(3, provider=grace)
+    lab.apply()  # it gives up after a few lists of this kind, and leaves the attempt open
+    lab.clock.elapsed += 300
+    lab.apply()
+    assert lab.faults.count("create_instance") == 1
+    assert is_converged(lab, 3)
+
+
 def test_a_retired_attempt_is_remembered_and_its_ref_id_never_used_again(tmp_path: Path) -> None:
     lab = Lab(tmp_path, configuration(1, provider='grace_window = "60s"'), idempotent=False)
     lab.faults.choose = on("create_instance", Fault(before=LOST))

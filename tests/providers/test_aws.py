@@ -415,6 +415,22 @@ def test_a_start_that_is_refused(bench: Bench, refusal: Refuse, kind: type[Cloud
     assert type(failure(lambda: bench.run(lambda client: client.start_instance(made.cloud_id)))) is kind
 
 
+def test_the_type_of_a_stopped_machine_changes_and_that_of_a_running_one_does_not_although_moto_would_do_it(
+    bench: Bench,
+) -> None:
+    made = bench.make()
+    larger = "g4dn.2xlarge"
+    problem = failure(lambda: bench.run(lambda client: client.change_instance_type(made.cloud_id, larger)))
+    assert isinstance(problem, NotReady)
+    assert bench.front.count("ModifyInstanceAttribute") == 0
+    bench.run(lambda client: client.stop_instance(made.cloud_id))
+    for _ in range(2):
+        bench.run(lambda client: client.change_instance_type(made.cloud_id, larger))
+    assert bench.front.count("ModifyInstanceAttribute") == 1
+    found = bench.got(made.cloud_id)
+    assert (found.instance_type, found.instance_type_id) == (larger, f"us-east-1-noSub-{larger}")
+
+
 def test_disk_grows_and_a_shrink_is_refused_although_moto_would_do_it(bench: Bench) -> None:
     made = bench.make(disk_size=Bytes(50, "GiB"))
     bench.run(lambda client: client.resize_volume(made.cloud_id, Bytes(60, "GiB")))

@@ -16,6 +16,7 @@ from brevplan.operations.world import Outside
 from brevplan.providers import registry
 from brevplan.providers.aws import Ec2Client, connect
 from tests.providers.aws_bench import KEY_ID, SECRET, TYPE, Bench, Broken, Front, QuickClock, Refuse
+from tests.providers.face_lab import applied
 from tests.world import Hand, Lab, actions, configuration
 
 pytestmark = pytest.mark.slow  # a real server, which takes its time
@@ -73,12 +74,6 @@ class AwsLab(Lab):
 @pytest.fixture
 def lab(tmp_path: Path, front: Front) -> AwsLab:
     return AwsLab(tmp_path, text(1), front)
-
-
-def applied(lab: AwsLab, **how: Any) -> None:
-    done = lab.apply(**how)
-    assert done.result is not None
-    assert (done.result.failed, done.result.complete) == ([], True)
 
 
 def test_apply_and_then_there_is_nothing_to_do(lab: AwsLab) -> None:
@@ -190,6 +185,21 @@ def test_stop_and_start_and_a_new_address(lab: AwsLab) -> None:
     applied(lab)
     assert [row["State"]["Name"] for row in lab.bench.rows()] == ["running"]
     assert lab.is_converged(1)
+
+
+def test_a_stopped_machine_becomes_one_of_another_type_and_is_started(lab: AwsLab) -> None:
+    lab.text = text(1, body='power_state = "stopped"')
+    applied(lab)
+    before = lab.recorded()
+    lab.text = text(1, body='power_state = "running"').replace(TYPE, "g4dn.2xlarge")
+    assert actions(lab.plan()) == {"instance.m[0]": "update"}
+    lab.front.once("ModifyInstanceAttribute", Broken("dropped"))
+    applied(lab)
+    assert lab.recorded() == before
+    assert [(row["InstanceType"], row["State"]["Name"]) for row in lab.bench.rows()] == [("g4dn.2xlarge", "running")]
+    assert lab.is_converged(1)
+    lab.text = lab.text.replace("g4dn.2xlarge", TYPE)
+    assert actions(lab.plan()) == {"instance.m[0]": "replace"}
 
 
 @pytest.mark.parametrize(

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
-from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
-from brevplan.providers import registry
 from brevplan.providers.fluidstack import FluidStackClient
-from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faces.fluidstack import PROJECT, Quirks, face
-from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
-from brevplan.simcloud.model import Behaviour
+from brevplan.simcloud.faults import Fault, Trouble, Way
 from tests.protocol.test_create import on
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
 from tests.providers.fluidstack_bench import ENDPOINT, KEY, OTHER_PROJECT, SPEC_FILE, transport_to
-from tests.world import Lab, actions, configuration
+from tests.world import actions, configuration
 
-LOST = Fault(after=Trouble(Way.DROPPED))
 REGION = "us-west-1"
 
 
@@ -36,38 +31,21 @@ def text(
     return local.replace('provider "local" {', f'provider "fluidstack" {{\n{given}')
 
 
-class FluidLab(Lab):
+class FluidLab(FaceLab):
     """A lab whose cloud is reached over the API of FluidStack."""
+
+    usual: ClassVar[Mapping[str, Any]] = {"boot_s": 90.0, "stop_s": 20.0}
+    endpoint = ENDPOINT
 
     def __init__(
         self, folder: Path, given: str, *, limit: int | None = None, how: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(folder, given)
-        self.sim = SimCloud(
-            folder / "local-cloud.db",
-            self.clock,
-            Behaviour(idempotent=False, fences=False, **(how or {"boot_s": 90.0, "stop_s": 20.0})),
-        )
-        self.sim.faults = self.faults
+        super().__init__(folder, given, how)
         self.face = face(self.sim, KEY, projects=(PROJECT, OTHER_PROJECT), region=REGION, quirks=Quirks(limit=limit))
         self.wire = transport_to(self.face, self.clock)
 
-    def _spec(self, name: str) -> ProviderSpec:
-        return replace(registry.spec(name), connect=self._reach)
-
-    def _reach(self, connection: Connection) -> FluidStackClient:
-        settings = {**connection.settings, "endpoint": ENDPOINT}
-        return FluidStackClient(replace(connection, settings=settings, extra={"transport": self.wire}))
-
-    def is_converged(self, machines: int) -> bool:
-        """Check that cloud, state and configuration agree, and that a plan says so."""
-        self.faults.choose = lambda call: NO_FAULT
-        assert len(self.machines()) == machines
-        assert len(self.recorded()) == machines
-        plan = self.plan()
-        assert actions(plan) == {}
-        assert plan.orphans == []
-        return True
+    def client(self, connection: Connection) -> FluidStackClient:
+        return FluidStackClient(connection)
 
 
 @pytest.fixture
@@ -75,12 +53,6 @@ def lab(tmp_path: Path) -> Iterator[FluidLab]:
     made = FluidLab(tmp_path, text(2))
     yield made
     assert made.wire.violations == []
-
-
-def applied(lab: FluidLab, **how: Any) -> None:
-    done = lab.apply(**how)
-    assert done.result is not None
-    assert (done.result.failed, done.result.complete) == ([], True)
 
 
 def test_apply_and_then_there_is_nothing_to_do(lab: FluidLab) -> None:
@@ -169,12 +141,7 @@ def test_changed_tags_wait_for_the_next_machine(lab: FluidLab) -> None:
     assert lab.is_converged(1)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [LOST, Fault(after=Trouble(Way.TRUNCATED)), Fault(after=Trouble(Way.STATUS, 502)),
-     Fault(before=Trouble(Way.DROPPED)), Fault(before=Trouble(Way.STATUS, 500))],
-    ids=["dropped", "truncated", "502", "dropped before", "500 before"],
-)  # fmt: skip
+@BROKEN_LAUNCHES
 def test_a_lost_answer_neither_loses_nor_doubles(lab: FluidLab, fault: Fault) -> None:
     lab.faults.choose = on("create_instance", fault)
     applied(lab)

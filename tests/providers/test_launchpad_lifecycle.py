@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
-from brevplan.contract.provider import ProviderSpec
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
-from brevplan.providers import registry
 from brevplan.providers.launchpad import LaunchpadClient
-from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faces.launchpad import LaunchpadFace
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
-from brevplan.simcloud.model import Behaviour
 from tests.protocol.test_create import on
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
 from tests.providers.launchpad_bench import A10, ENDPOINT, HOME, REQUESTS, SOLD_OUT, TOKEN, tags_of, transport_to
-from tests.world import Lab, actions, configuration
+from tests.world import actions, configuration
 
-LOST = Fault(after=Trouble(Way.DROPPED))
 PROVIDER = """provider "launchpad" {{
   api_token       = "{token}"
   org_name        = "acme"
@@ -47,25 +42,18 @@ def firewall(*ranges: str, ports: str = "from_port = 1\n    to_port = 65535", mo
     return f'resource "firewall" "web" {{\n  {more}\n  ingress {{\n    {ports}\n    ip_ranges = {texts}\n  }}\n}}\n'
 
 
-class LaunchLab(Lab):
+class LaunchLab(FaceLab):
     """A lab whose cloud is reached over the API of LaunchPad."""
 
+    usual: ClassVar[Mapping[str, Any]] = {"boot_s": 600.0}
+    endpoint = ENDPOINT
+
     def __init__(self, folder: Path, given: str, *, how: Mapping[str, Any] | None = None, **switches: Any) -> None:
-        super().__init__(folder, given)
-        self.sim = SimCloud(
-            folder / "local-cloud.db",
-            self.clock,
-            Behaviour(idempotent=False, fences=False, **(how or {"boot_s": 600.0})),
-        )
-        self.sim.faults = self.faults
+        super().__init__(folder, given, how)
         self.wire = transport_to(LaunchpadFace(self.sim, TOKEN, **switches), self.clock)
 
-    def _spec(self, name: str) -> ProviderSpec:
-        return replace(registry.spec(name), connect=self._reach)
-
-    def _reach(self, connection: Connection) -> LaunchpadClient:
-        settings = {**connection.settings, "endpoint": ENDPOINT}
-        return LaunchpadClient(replace(connection, settings=settings, extra={"transport": self.wire}))
+    def client(self, connection: Connection) -> LaunchpadClient:
+        return LaunchpadClient(connection)
 
     def written(self, number: int = 0) -> Any:
         """Give the tags of a machine as they stand at the cloud."""
@@ -75,28 +63,12 @@ class LaunchLab(Lab):
         (machine,) = self.machines()
         return list(json.loads(machine.body.options["ip_allowlist"]))
 
-    def is_converged(self, machines: int) -> bool:
-        """Check that cloud, state and configuration agree, and that a plan says so."""
-        self.faults.choose = lambda call: NO_FAULT
-        assert len(self.machines()) == machines
-        assert len(self.recorded()) == machines
-        plan = self.plan()
-        assert actions(plan) == {}
-        assert plan.orphans == []
-        return True
-
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LaunchLab]:
     made = LaunchLab(tmp_path, text(2))
     yield made
     assert made.wire.violations == []
-
-
-def applied(lab: LaunchLab, **how: Any) -> None:
-    done = lab.apply(**how)
-    assert done.result is not None
-    assert (done.result.failed, done.result.complete) == ([], True)
 
 
 def mistakes(lab: LaunchLab) -> str:
@@ -187,12 +159,7 @@ def test_another_type_is_another_machine(lab: LaunchLab) -> None:
     assert lab.is_converged(1)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [LOST, Fault(after=Trouble(Way.TRUNCATED)), Fault(after=Trouble(Way.STATUS, 502)),
-     Fault(before=Trouble(Way.DROPPED)), Fault(before=Trouble(Way.STATUS, 500))],
-    ids=["dropped", "truncated", "502", "dropped before", "500 before"],
-)  # fmt: skip
+@BROKEN_LAUNCHES
 def test_a_lost_answer_neither_loses_nor_doubles(lab: LaunchLab, fault: Fault) -> None:
     lab.faults.choose = on("create_instance", fault)
     applied(lab)

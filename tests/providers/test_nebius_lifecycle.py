@@ -20,6 +20,7 @@ from brevplan.simcloud.faces.nebius import DISKS, GROUPS, TENANT, project_id
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
 from tests.protocol.test_create import on
+from tests.providers.face_lab import applied
 from tests.providers.nebius_bench import A10, Served, credentials, native
 from tests.world import Lab, VirtualClock, actions, configuration
 
@@ -126,12 +127,6 @@ def lab(tmp_path: Path) -> Iterator[NebiusLab]:
     made = NebiusLab(tmp_path, text(1))
     yield made
     made.served.stop()
-
-
-def applied(lab: NebiusLab, **how: Any) -> None:
-    done = lab.apply(**how)
-    assert done.result is not None
-    assert (done.result.failed, done.result.complete) == ([], True)
 
 
 def test_apply_and_then_there_is_nothing_to_do(lab: NebiusLab) -> None:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
-from brevplan.contract.provider import ProviderSpec
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
-from brevplan.providers import registry
 from brevplan.providers.shadeform import ShadeformClient
-from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faces.shadeform import KEYS, ShadeformFace
-from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
-from brevplan.simcloud.model import Behaviour
+from brevplan.simcloud.faults import Fault, Trouble, Way
 from tests.protocol.test_create import on
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
 from tests.providers.shadeform_bench import ENDPOINT, KEY, SPEC_FILE, transport_to
-from tests.world import Lab, actions, configuration
-
-LOST = Fault(after=Trouble(Way.DROPPED))
+from tests.world import actions, configuration
 
 
 def text(count: int = 1, body: str = "", rest: str = "", key: str = KEY) -> str:
@@ -32,27 +26,20 @@ def text(count: int = 1, body: str = "", rest: str = "", key: str = KEY) -> str:
     return local.replace('provider "local" {', f'provider "shadeform" {{\n  api_key = "{key}"')
 
 
-class ShadeLab(Lab):
+class ShadeLab(FaceLab):
     """A lab whose cloud is reached over the API of Shadeform."""
+
+    usual: ClassVar[Mapping[str, Any]] = {"boot_s": 90.0}
+    endpoint = ENDPOINT
 
     def __init__(
         self, folder: Path, given: str, *, limit: int | None = None, how: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(folder, given)
-        self.sim = SimCloud(
-            folder / "local-cloud.db",
-            self.clock,
-            Behaviour(idempotent=False, fences=False, **(how or {"boot_s": 90.0})),
-        )
-        self.sim.faults = self.faults
+        super().__init__(folder, given, how)
         self.wire = transport_to(ShadeformFace(self.sim, KEY, limit=limit), self.clock)
 
-    def _spec(self, name: str) -> ProviderSpec:
-        return replace(registry.spec(name), connect=self._reach)
-
-    def _reach(self, connection: Connection) -> ShadeformClient:
-        settings = {**connection.settings, "endpoint": ENDPOINT}
-        return ShadeformClient(replace(connection, settings=settings, extra={"transport": self.wire}))
+    def client(self, connection: Connection) -> ShadeformClient:
+        return ShadeformClient(connection)
 
     def rows(self) -> list[str]:
         """Give the names of the living machines."""
@@ -69,14 +56,9 @@ class ShadeLab(Lab):
             return sorted(key["name"] for key in self.sim.store.objects(KEYS).values())
 
     def is_converged(self, machines: int) -> bool:
-        """Check that cloud, state and configuration agree, and that a plan says so."""
-        self.faults.choose = lambda call: NO_FAULT
-        assert len(self.machines()) == machines
-        assert len(self.recorded()) == machines
+        """Check that cloud, state and configuration agree, and that each machine has its key and no other is left."""
+        assert super().is_converged(machines)
         assert len(self.keys()) == machines
-        plan = self.plan()
-        assert actions(plan) == {}
-        assert plan.orphans == []
         return True
 
 
@@ -85,12 +67,6 @@ def lab(tmp_path: Path) -> Iterator[ShadeLab]:
     made = ShadeLab(tmp_path, text(2))
     yield made
     assert made.wire.violations == []
-
-
-def applied(lab: ShadeLab, **how: Any) -> None:
-    done = lab.apply(**how)
-    assert done.result is not None
-    assert (done.result.failed, done.result.complete) == ([], True)
 
 
 def test_apply_and_then_there_is_nothing_to_do(lab: ShadeLab) -> None:
@@ -151,12 +127,7 @@ def test_another_type_is_another_machine_with_another_key(lab: ShadeLab) -> None
     assert lab.is_converged(1)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [LOST, Fault(after=Trouble(Way.TRUNCATED)), Fault(after=Trouble(Way.STATUS, 502)),
-     Fault(before=Trouble(Way.DROPPED)), Fault(before=Trouble(Way.STATUS, 500))],
-    ids=["dropped", "truncated", "502", "dropped before", "500 before"],
-)  # fmt: skip
+@BROKEN_LAUNCHES
 def test_a_lost_answer_neither_loses_nor_doubles(lab: ShadeLab, fault: Fault) -> None:
     lab.faults.choose = on("create_instance", fault)
     applied(lab)

@@ -6,12 +6,21 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.client import Capability, Images, Reboot, Rename, ResizeVolume, StopStart, UpdateTags
+from brevplan.contract.client import (
+    Capability,
+    ChangeType,
+    Images,
+    Reboot,
+    Rename,
+    ResizeVolume,
+    StopStart,
+    UpdateTags,
+)
 from brevplan.contract.conformance import host
 from brevplan.contract.conformance.item import Failed, Item, NotApplicable, expect, expect_equal, few
 from brevplan.contract.conformance.scene import Scene
-from brevplan.contract.errors import CloudError, Rejected
-from brevplan.contract.model import Instance, LifecycleStatus
+from brevplan.contract.errors import CloudError, NotReady, Rejected
+from brevplan.contract.model import Instance, InstanceType, InstanceTypeFilter, LifecycleStatus
 
 Call = Callable[[], Awaitable[object]]
 Claim = Callable[[Instance], bool]
@@ -104,6 +113,44 @@ async def _p15(scene: Scene) -> None:
     raise Failed("a smaller disk was not refused")
 
 
+async def _p18(scene: Scene) -> str:
+    if "instance_type" not in scene.traits.in_place:
+        raise NotApplicable("a machine keeps its type")
+    client, power = scene.client, await _stoppable(scene)
+    if not isinstance(client, ChangeType):
+        raise Failed("the type can be changed, the traits say, and the client lacks the method")
+    before, limits = scene.machine, scene.setup.limits
+    other = await _other_type(scene)
+    try:
+        await client.change_instance_type(before.cloud_id, other.type)
+    except NotReady:
+        expect_equal((await scene.read()).instance_type, before.instance_type, "the type, after that was refused,")
+    else:
+        raise Failed("the type of a running machine was changed, or so it says")
+    await scene.call(lambda: power.stop_instance(before.cloud_id))
+    await scene.wait_for(LifecycleStatus.STOPPED, limits.stopped)
+    for offer_id, name in ((other.id, other.type), (before.instance_type_id, before.instance_type)):
+        for _ in range(2):  # the same again changes nothing
+            await scene.call(lambda name=name: client.change_instance_type(before.cloud_id, name))  # type: ignore[misc]  # a default binds the name of this turn
+        after = await _settled(scene, lambda machine, name=name: machine.instance_type == name)  # type: ignore[misc]  # as above
+        expect_equal((after.instance_type, after.instance_type_id), (name, offer_id), "the type after it was changed")
+        expect_equal(after.status, LifecycleStatus.STOPPED, "the status after its type was changed")
+    await scene.call(lambda: power.start_instance(before.cloud_id), within=limits.stopped)
+    _expect_kept(before, await scene.wait_for(LifecycleStatus.RUNNING, limits.running))
+    return f"{other.type} and back"
+
+
+async def _other_type(scene: Scene) -> InstanceType:
+    """Give a type that the machine could become: of its place and its processors, and to be had."""
+    mine = scene.known(scene.offer, "X-8")
+    here = await scene.call(lambda: scene.client.get_instance_types(InstanceTypeFilter(locations=(mine.location,))))
+    others = [one for one in here if one.type != mine.type and one.is_available and one.stoppable]
+    fitting = [one for one in others if set(one.architectures) & set(mine.architectures)]
+    if not fitting:
+        raise NotApplicable(f"nothing else is sold in {mine.location} that it could become")
+    return min(fitting, key=lambda one: (one.base_price is None, one.base_price and one.base_price.amount, one.type))
+
+
 async def _c53(scene: Scene) -> None:
     client = await _stoppable(scene)
     cloud_id = scene.machine.cloud_id
@@ -190,6 +237,7 @@ ITEMS: Final = (
     Item("P-16", "the address beside its mark can be rewritten", _p16, launches=True),
     Item("P-14", "it can be given another name", _p14, launches=True),
     Item("P-15", "its disk can grow, and not shrink", _p15, launches=True),
+    Item("P-18", "stopped, it can become one of another type", _p18, launches=True),
     Item("C-53", "it can be stopped, and started at once", _c53, launches=True),
     Item("X-18", "stopped and started, it is the same", _x18, launches=True),
     Item("X-21", "it can be rebooted", _x21, launches=True),
