@@ -80,6 +80,9 @@ class Schedule:
         if any(act.kind in ("lose state", "clone") for act in acts):
             # what nobody remembers is found by its mark alone: a list that leaves it out buys it again
             chances = tuple(item for item in chances if not item.fault.leaves_out)
+        if any(act.kind in ("cross", "force") for act in acts) and not character.fences:
+            # a request that is under way for longer than the run beside looks for it is late as well
+            chances = tuple(item for item in chances if item.fault.delay_s <= character.latest_s)
         doubles = (
             any(item.fault.twice for item in chances)
             or any(act.hand == "double" or act.kind in ("lose state", "clone") for act in acts)
@@ -178,7 +181,7 @@ def _run(chance: Random, setup: Setup, number: int, character: Character) -> Act
             hand = chance.choice(HANDS)
             return Act("run", setup, Accidents(hand_at=at), hand=hand, pick=chance.random())
         case "cross" | "force":
-            # a request that is under way for longer than the next run looks for it is late as well
+            # as late as that of a delayed request, see above
             stall_s = min(chance.choice((0.0, 10.0, 28.0)), character.latest_s)
             stall = Accidents(stalls_at=chance.randint(4, 30), stall_s=stall_s)
             return Act(kind, setup, stall, seconds=chance.choice((0.0, 0.3, 2.0, 12.0)))
