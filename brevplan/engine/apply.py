@@ -11,25 +11,22 @@ from functools import partial
 from typing import Any, TypeVar
 
 from brevplan.contract.errors import CloudError
-from brevplan.contract.model import DEAD, Instance, RefId
-from brevplan.diagnostics import Diagnostic, Diagnostics, DiagnosticsError
+from brevplan.contract.model import Instance, RefId
+from brevplan.diagnostics import Diagnostic, DiagnosticsError
 from brevplan.engine import machines
-from brevplan.engine.access import Access, within
 from brevplan.engine.accounts import Account, Snapshot
 from brevplan.engine.address import Address
 from brevplan.engine.belonging import let_go, moved_rows, rename_machine
 from brevplan.engine.change import Action, Change, Counts, Mode, count
-from brevplan.engine.checks import check_all
+from brevplan.engine.closing import final_outputs, forget_gone, new_warnings, unexpected_machines
 from brevplan.engine.committer import Committer
-from brevplan.engine.config import Config, Declaration
-from brevplan.engine.desired import check_rules, evaluate, known_bool
+from brevplan.engine.config import Config
 from brevplan.engine.events import Event, Notice, StepFailed, StepFinished, StepProgress, StepSkipped, StepStarted
+from brevplan.engine.goals import Goals
 from brevplan.engine.graph import Step, StepGraph, Verb, build
-from brevplan.engine.identity import cred_ref_id
-from brevplan.engine.kind import Ability, Kind, MachineKind
-from brevplan.engine.machines import CREATE_TIMEOUT, DELETE_TIMEOUT, UPDATE_TIMEOUT, former_row
-from brevplan.engine.observed import Facts, members
-from brevplan.engine.outputs import evaluate_output, store_output
+from brevplan.engine.kind import Kind
+from brevplan.engine.machines import DELETE_TIMEOUT, former_row
+from brevplan.engine.observed import Facts
 from brevplan.engine.plan import Folded
 from brevplan.engine.ports import (
     AccountRow,
@@ -46,10 +43,8 @@ from brevplan.engine.ports import (
     Write,
     state_key,
 )
-from brevplan.engine.scope import InstanceScope
-from brevplan.engine.secrets import unchanged
 from brevplan.engine.workshop import Interrupted, StepError, Target, Workshop
-from brevplan.lang.values import Object, Unknown, Value, has_unknown
+from brevplan.lang.values import Value
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -116,8 +111,6 @@ class Apply:
         self._records = {record.key: record for record in (*facts.records.values(), *facts.deposed)}
         self._result = Result(Counts())
         self._done: list[Change] = []
-        self._is_over = False
-        """Whether all machines have come and gone that this run was to bring."""
         self._trailing: set[str] = set()
         """Steps that belong to a change that is counted already."""
         self.shop = Workshop(
@@ -135,6 +128,7 @@ class Apply:
             self._progress,
             types=facts.types,
         )
+        self.goals = Goals(config, kinds, folded, facts, self._records, settings.directory)
 
     def stop(self) -> None:
         """Start nothing new; what is under way is brought to a safe place."""
@@ -182,10 +176,11 @@ class Apply:
             await self._prepare()
             await self._walk(graph)
             await self._follow()
-            await self._cleanup()
-            await self._closing_list()
+            await forget_gone(self.shop, self.folded.cleanups, self.tell)
+            self._result.unexpected.extend(await unexpected_machines(self.shop, self.facts))
             await self._finish_outputs()
-            self._check_blocks()
+            if self.folded.plan.mode is not Mode.DESTROY and not self._result.interrupted:
+                self._result.warnings = new_warnings(self.folded)
         except StateLost as problem:
             self._result.lost = str(problem)
         except Interrupted:
@@ -350,7 +345,7 @@ class Apply:
             await self._record(step, kind)
         if step.step_id not in self._trailing:
             self._done.extend(_done_part(step))
-        self._check_after(step)
+        self.goals.check_after(step)
         self.tell(
             StepFinished(
                 step.address,
@@ -375,15 +370,15 @@ class Apply:
         else:
             async with self.slot():
                 self._begin(step)
-                goal = self._target(step)
+                goal = self.goals.machine(step)
             record = self._records.get(change.record_key)
             actual = await machines.update(self.shop, step, goal, record, self._machine(change))
-        self._publish(step, actual)
+        self.goals.publish(step, actual)
 
     async def _release_former(self, step: Step) -> None:
         """Remove what stood beside a machine that somebody else ended, before its row makes room for another."""
         record = self._records.get(former_row(step.change))
-        account = self._account_of(record) if record is not None else None
+        account = self.shop.account_of(record) if record is not None else None
         if record is None or account is None or not record.ref_id:
             return
         async with self.slot():
@@ -393,7 +388,7 @@ class Apply:
     def _begin_target(self, step: Step) -> Target:
         """Called by a create once it holds its slot."""
         self._begin(step)
-        return self._target(step)
+        return self.goals.machine(step)
 
     def _machine(self, change: Change) -> Instance | None:
         view = self.facts.views.get(change.alias)
@@ -415,14 +410,14 @@ class Apply:
         """Note what else is new about a row that was moved at the start of the run."""
         self._begin(step)
         record = self._records[step.change.record_key]
-        _, reads, protected = self._final(step, kind)
+        _, reads, protected = self.goals.final(step, kind)
         fresh = replace(record, reads=reads, protected=protected)
         await self.committer.commit(self.shop.open_step(step), PutRecord(fresh), self.shop.close_step(step))
 
     async def _record(self, step: Step, kind: Kind) -> None:
         """Make or change something that lives in the state alone."""
         self._begin(step)
-        attributes, reads, protected = self._final(step, kind)
+        attributes, reads, protected = self.goals.final(step, kind)
         key = step.change.record_key or state_key(self.facts.workspace, step.address)
         await self.committer.commit(
             self.shop.open_step(step),
@@ -434,143 +429,13 @@ class Apply:
             ),
             self.shop.close_step(step),
         )  # fmt: skip
-        self._publish(step, attributes)
+        self.goals.publish(step, attributes)
 
-    # final values
-
-    def _target(self, step: Step) -> Target:
-        kind = self.kinds[step.address.kind]
-        attributes, reads, protected = self._final(step, kind)
-        declaration = self.config.declaration(step.address)
-        assert declaration is not None, "what is made is declared"
-        default = CREATE_TIMEOUT if step.verb is Verb.CREATE else UPDATE_TIMEOUT
-        name = "create" if step.verb is Verb.CREATE or step.change.finish else "update"
-        machine_kind: MachineKind = kind  # type: ignore[assignment]  # every kind with a provider is one
-        access = self._access(machine_kind, declaration, step.address)
-        return Target(machine_kind, attributes, reads, protected, declaration.timeouts.get(name, default), access)
-
-    def _access(self, kind: MachineKind, declaration: Declaration, address: Address) -> Access | None:
-        """Read how a machine is to be reached; what says that is no part of it, and in no plan."""
-        context = self.folded.contexts.get(address)
-        if not declaration.blocks or context is None:
-            return None
-        found = kind.access(evaluate(declaration, kind.schema, context, address, Diagnostics()).attributes)
-        return within(found, self.settings.directory) if found is not None else None
-
-    def _final(self, step: Step, kind: Kind) -> tuple[dict[str, Value], tuple[str, ...], bool]:
-        """Evaluate an instance anew, now that what it reads is there; what was planned must still hold."""
-        change, address = step.change, step.address
-        planned = dict(change.after or {})
-        declaration = self.config.declaration(address)
-        context = self.folded.contexts.get(address)
-        if declaration is None or context is None:
-            return planned, tuple(sorted(map(str, change.reads))), False
-        diagnostics = Diagnostics()
-        protected = self._is_protected(declaration, context, change, diagnostics)
-        reads = tuple(sorted(map(str, change.reads)))
-        if change.follows:
-            planned.update(self._followed(kind, change))
-        pending = [
-            name for name, value in planned.items() if has_unknown(value) and _is_decided(kind, declaration, name)
-        ]
-        if not pending:
-            return planned, reads, protected
-        fresh = self._evaluate_again(kind, declaration, context, address, change)
-        for name, value in planned.items():
-            if name not in fresh or not _is_decided(kind, declaration, name):
-                continue
-            if not has_unknown(value) and not unchanged(fresh[name], value, self.facts.salt):
-                raise StepError(f'"{name}" is now another value than the plan said; plan again')
-            if has_unknown(value):
-                planned[name] = fresh[name]
-        still = [name for name in pending if has_unknown(planned[name])]
-        if still:
-            raise StepError(f"{', '.join(still)}: still not known, because something that decides it did not succeed")
-        return planned, reads, protected
-
-    def _is_protected(
-        self, declaration: Declaration, context: InstanceScope, change: Change, diagnostics: Diagnostics
-    ) -> bool:
-        flag = declaration.lifecycle.prevent_destroy
-        declared = known_bool(flag, context, "prevent_destroy", diagnostics, default=None)
-        record = self._records.get(change.record_key)
-        return declared if declared is not None else record is not None and record.protected
-
-    def _evaluate_again(
-        self, kind: Kind, declaration: Declaration, context: InstanceScope, address: Address, change: Change
-    ) -> dict[str, Value]:
-        diagnostics = Diagnostics()
-        self.folded.scope.board.forget_unknown()
-        desired = evaluate(declaration, kind.schema, context, address, diagnostics)
-        if desired.has_mistakes:
-            raise DiagnosticsError(diagnostics.items)
-        findings = kind.check(desired.attributes, address, self._ability(change.made_at))
-        if findings:
-            raise StepError("; ".join(f"{item.summary}: {item.detail}" for item in findings))
-        return kind.plan_create(desired.attributes, address, self._ability(change.made_at)).after
-
-    def _ability(self, alias: str) -> Ability | None:
-        if not alias:
-            return None
-        view = self.facts.views[alias]
-        images = self.facts.images.get(alias)
-        return Ability(
-            alias, view.spec, view.traits, self.facts.types.get(alias, {}),
-            {image.id: image for image in images} if images is not None else None, self.facts.salt,
-        )  # fmt: skip
-
-    def _publish(self, step: Step, actual: Mapping[str, Value]) -> None:
-        address = step.address
-        scope = self.folded.scope
-        entry = scope.board.published.get(address.block)
-        if entry is None:
-            return
-        shown = {name: value for name, value in actual.items() if not isinstance(value, Unknown)}
-        kind = self.kinds[address.kind]
-        for name, spec in kind.schema.attributes.items():
-            if spec.stored:
-                shown.setdefault(name, None)
-        scope.board.publish(address.block, entry.mode, address.key, shown)
-
-    def _check_after(self, step: Step) -> None:
-        """Check the postconditions of what was made or changed; raise `DiagnosticsError` when one is false."""
-        address = step.address
-        shown = self.folded.scope.board.attributes(address)
-        if step.verb in (Verb.DESTROY, Verb.FORGET) or shown is None:
-            return
-        declaration = self.config.declaration(address)
-        if declaration is not None and declaration.lifecycle.postconditions:
-            diagnostics = Diagnostics()
-            context = self.folded.contexts[address].with_names({"self": Object(shown)})
-            if not check_rules(
-                declaration.lifecycle.postconditions, context, "Postcondition", str(address), diagnostics
-            ):
-                raise DiagnosticsError(diagnostics.items)
-
-    # what follows others
-
-    def _followed(self, kind: Kind, change: Change) -> Mapping[str, Value]:
-        """Give the attributes of a machine that follow others, as far as these are known by now."""
-        address = change.address
-        shown = self.folded.scope.board.attributes(address) or {}
-        if not change.creates and shown and not self._is_over:
-            return {name: (change.before or {}).get(name) for name in change.follows}
-        declaration = self.config.declaration(address)
-        machine_kind: MachineKind = kind  # type: ignore[assignment]  # nothing else follows machines
-        assert declaration is not None
-        context = self.folded.contexts[address]
-        desired = evaluate(declaration, kind.schema, context, address, Diagnostics())
-        ability = self._ability(change.made_at)
-        assert ability is not None
-        return machine_kind.following(desired.attributes, shown, replace(ability, peers=self._members))
-
-    def _members(self) -> Mapping[str, frozenset[str]]:
-        board = self.folded.scope.board
-        return members(attributes for address in self.folded.contexts if (attributes := board.attributes(address)))
+    # the end
 
     async def _follow(self) -> None:
         """Give machines the rules that follow from which others are there now."""
-        self._is_over = True
+        self.goals.is_over = True
         failed = {event.address for event in self._result.failed} | {event.address for event in self._result.skipped}
         waiting = [change for change in self.folded.plan.effective if change.follows and change.address not in failed]
         if self.stopping or self.committer.lost is not None:
@@ -582,105 +447,19 @@ class Apply:
         await asyncio.gather(*(self._perform(step, asyncio.Queue()) for step in steps))
 
     def _following_step(self, change: Change) -> Step | None:
-        address = change.address
-        kind = self.kinds[address.kind]
-        shown = self.folded.scope.board.attributes(address)
-        row = self.shop.rows.get(address) or self._records.get(change.record_key)
-        if shown is None or row is None:
-            return None
-        if change.only_follows:
-            shown = change.before or {}
-        wanted = self._followed(kind, change)
-        changed = tuple(
-            name for name, value in wanted.items() if not unchanged(value, shown.get(name), self.facts.salt)
-        )
-        if not changed:
+        row = self.shop.rows.get(change.address) or self._records.get(change.record_key)
+        step = self.goals.following_step(change, row) if row is not None else None
+        if row is None or step is None:
             return None
         self._records[row.key] = row
-        step_id = f"{address} (peers)"
         if not change.only_follows:
-            self._trailing.add(step_id)
-        goal = Change(
-            address, Action.UPDATE, shown, {**shown, **wanted}, row.alias, row.account, record_key=row.key,
-            cloud_id=row.cloud_id, ref_id=row.ref_id, changed=changed, reads=change.reads,
-        )  # fmt: skip
-        return Step(step_id, Verb.UPDATE, goal)
-
-    # the end
-
-    async def _cleanup(self) -> None:
-        """Forget rows of machines that are gone and no longer wanted, and what stood beside these."""
-        for record in self.folded.cleanups:
-            account = self._account_of(record)
-            if account is not None and record.ref_id:
-                try:
-                    await account.patience.retried(partial(account.client.release, RefId(record.ref_id)))
-                except CloudError as problem:
-                    self.tell(Notice(f"{record.address}: what stood beside it could not be removed: {problem}"))
-                    continue
-            await self.committer.commit(DropRecord(record.key))
-
-    def _account_of(self, record: Record) -> Account | None:
-        for account in self.accounts.values():
-            if account.fingerprint == record.account:
-                return account
-        return self.accounts.get(record.alias)
-
-    async def _closing_list(self) -> None:
-        """Look once more where machines were made: one at each address, and nothing of ours that nobody knows."""
-        mine = cred_ref_id(self.facts.project)
-        known = set(self.shop.bound_ids)
-        known |= {(view.fingerprint, key) for view in self.facts.views.values() for key in view.machines}
-        for alias in sorted(self.shop.touched):
-            try:
-                listed = await self.accounts[alias].fetch()
-            except CloudError as problem:
-                self._result.unexpected.append(f"the closing list of {alias} failed: {problem}")
-                continue
-            for machine in listed:
-                ours = machine.cloud_cred_ref_id == mine and machine.status not in DEAD
-                if ours and (self.accounts[alias].fingerprint, machine.cloud_id) not in known:
-                    self._result.unexpected.append(
-                        f"{machine.cloud_id} at {alias} bears our mark ({machine.ref_id}) and was not expected; "
-                        "the next plan shows what to do with it"
-                    )
+            self._trailing.add(step.step_id)
+        return step
 
     async def _finish_outputs(self) -> None:
-        """Evaluate the outputs over what is there now, and store them."""
-        stored = dict(self.facts.prior_outputs)
-        diagnostics = Diagnostics()
-        self.folded.scope.board.forget_unknown()
-        for name, planned in self.folded.plan.outputs.items():
-            if planned.action is Action.DELETE:
-                stored.pop(name, None)
-                continue
-            block = self.config.outputs[name]
-            found = evaluate_output(block, self.folded.scope, diagnostics)
-            if found is None or has_unknown(found[0]):
-                continue
-            value = found[0]
-            self._result.outputs[name] = value
-            stored[name] = store_output(value, self.facts.salt, sensitive=block.sensitive)
+        self._result.outputs, stored = final_outputs(self.config, self.folded, self.facts)
         if stored != dict(self.facts.prior_outputs):
             await self.committer.commit(PutOutputs(self.facts.workspace, stored))
-
-    def _check_blocks(self) -> None:
-        if self.folded.plan.mode is Mode.DESTROY or self._result.interrupted:
-            return
-        diagnostics = Diagnostics()
-        check_all(self.folded.scope, diagnostics)
-        told = set(self.folded.diagnostics.items)
-        self._result.warnings = [item for item in diagnostics if item not in told]
-
-
-def _is_decided(kind: Kind, declaration: Declaration, name: str) -> bool:
-    """Tell whether the configuration decides an attribute, so that it must be known before the cloud is asked."""
-    spec = kind.schema.attributes.get(name)
-    if spec is None:
-        return name in kind.schema.blocks
-    if spec.configurable:
-        return not spec.computed or name in declaration.arguments
-    return name == "firewall_rules"
 
 
 def _texts(problem: DiagnosticsError) -> str:

@@ -90,6 +90,13 @@ class Workshop:
         self.bound_ids[(account.fingerprint, record.cloud_id)] = record.key
         self.row_keys.add(record.key)
 
+    def account_of(self, record: Record) -> Account | None:
+        """Give the account that a recorded machine stands in."""
+        for account in self.accounts.values():
+            if account.fingerprint == record.account:
+                return account
+        return self.accounts.get(record.alias)
+
     def now(self) -> str:
         return rfc3339(self.world.clock.now())
 
