@@ -7,10 +7,10 @@ everything with 400, and what is out of stock with 500.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from asyncio import Lock
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -43,6 +43,8 @@ PRICING_REGION: Final = "us-east-1"
 
 _LOG: Final = logging.getLogger(__name__)
 _TRACE: Final = 5
+FILTER_VALUES: Final = 200
+"""How many values a filter takes."""
 _MOST_PAGES: Final = 10_000
 _SHOWN: Final = 400
 """How many characters of a failure nobody understands are shown."""
@@ -105,7 +107,7 @@ class Wire:
         timeout = settings.get("request_timeout")
         self._timeout = float(timeout) if isinstance(timeout, (int, float)) and timeout else 30.0
         self._open = AsyncExitStack()
-        self._opening = Lock()
+        self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         _need_library()
 
@@ -292,6 +294,17 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
             held = []
     if held:
         yield held
+
+
+async def together(calls: Sequence[Awaitable[T]]) -> list[T]:
+    """Await all, or raise the first failure, and leave nothing running."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _text(settings: Mapping[str, object], name: str) -> str:

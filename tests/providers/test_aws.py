@@ -36,7 +36,7 @@ from brevplan.contract.model import (
     LifecycleStatus,
     RefId,
 )
-from brevplan.providers import aws
+from brevplan.providers import aws, aws_images, aws_rows
 from brevplan.providers.aws_firewall import ALL_OUT, GroupRule, difference, observed, wanted
 from brevplan.providers.aws_types import nominal_gb, prices
 from brevplan.providers.aws_wire import kind_of
@@ -359,7 +359,7 @@ def test_pages_are_read_to_the_end_and_no_further(bench: Bench) -> None:
 
     async def paged(client: aws.Ec2Client) -> int:
         found = await client._wire.pages(
-            "us-east-1", "describe_instances", aws._Reservations, operation="list_instances", MaxResults=5
+            "us-east-1", "describe_instances", aws_rows.Reservations, operation="list_instances", MaxResults=5
         )
         return sum(len(one.instances) for page in found for one in page.reservations)
 
@@ -628,7 +628,7 @@ def test_images_by_id_parameter_name_and_architecture(bench: Bench) -> None:
     assert bench.front.last("GetParameter") == {"Name": "/mine"}
     named = {"image_name": "ubuntu/images/hvm-ssd/ubuntu-xenial*", "image_owner": "099720109477"}
     assert bench.make("bp-test-aaaaaaaaaaaa-000003", options=named).image_id == IMAGE
-    bench.front.ssm[aws.DEEP_LEARNING_IMAGE.format(architecture="arm64")] = IMAGE
+    bench.front.ssm[aws_images.DEEP_LEARNING_IMAGE.format(architecture="arm64")] = IMAGE
     bench.make("bp-test-aaaaaaaaaaaa-000004", instance_type="g5g.xlarge")
     assert "/arm64/" in bench.front.last("GetParameter")["Name"]
 
@@ -647,19 +647,19 @@ def test_an_image_that_is_not_there(bench: Bench, fields: dict[str, Any]) -> Non
 def test_the_user_goes_by_the_image(bench: Bench) -> None:
     bench.make(options={"image_name": "amzn2-ami-hvm-2.0*"})
     assert bench.listed()[0].ssh_user == "ec2-user"
-    assert aws._ssh_user("debian-12-amd64-20240101") == "admin"
-    assert aws._ssh_user("al2023-ami-2023.5") == "ec2-user"
-    assert aws._ssh_user("something") == "ubuntu"
+    assert aws_rows.ssh_user_of("debian-12-amd64-20240101") == "admin"
+    assert aws_rows.ssh_user_of("al2023-ami-2023.5") == "ec2-user"
+    assert aws_rows.ssh_user_of("something") == "ubuntu"
 
 
 # What a machine says of itself
 
 
-def row(state: str = "running", **fields: Any) -> aws._Row:
+def row(state: str = "running", **fields: Any) -> aws_rows.Row:
     import msgspec
 
     given = {"InstanceId": "i-1", "State": {"Name": state}, **fields}
-    return msgspec.convert(given, type=aws._Row, strict=False)
+    return msgspec.convert(given, type=aws_rows.Row, strict=False)
 
 
 @pytest.mark.parametrize(
@@ -668,7 +668,7 @@ def row(state: str = "running", **fields: Any) -> aws._Row:
      ("stopping", "stopping"), ("stopped", "stopped"), ("dreaming", "running")],
 )  # fmt: skip
 def test_states(bench: Bench, state: str, status: str) -> None:
-    found = aws._instance(row(state), "us-east-1", {}, {}, bench.clock.now(), set())
+    found = aws_rows.read_instance(row(state), "us-east-1", {}, {}, bench.clock.now(), set())
     assert found.status == status
     assert bool(found.messages) is (state == "dreaming")
 
@@ -677,11 +677,11 @@ def test_died_soon_after_create_is_failed_later_and_once_ended_it_is_gone(bench:
     now = bench.clock.now()
     reason = {"Code": "Server.InsufficientInstanceCapacity", "Message": "no capacity"}
     young = row("terminated", StateReason=reason, LaunchTime=now)
-    found = aws._instance(young, "us-east-1", {}, {}, now, set())
+    found = aws_rows.read_instance(young, "us-east-1", {}, {}, now, set())
     assert (found.status, found.messages) == (LifecycleStatus.FAILED, ("no capacity",))
-    assert aws._instance(young, "us-east-1", {}, {}, now, {"i-1"}).status is LifecycleStatus.TERMINATED
+    assert aws_rows.read_instance(young, "us-east-1", {}, {}, now, {"i-1"}).status is LifecycleStatus.TERMINATED
     old = row("terminated", StateReason=reason, LaunchTime=now.replace(year=2020))
-    assert aws._instance(old, "us-east-1", {}, {}, now, set()).status is LifecycleStatus.TERMINATED
+    assert aws_rows.read_instance(old, "us-east-1", {}, {}, now, set()).status is LifecycleStatus.TERMINATED
 
 
 # Errors
