@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from brevplan.contract.client import CloudClient, Connection, Traits
+from brevplan.contract.model import CreateInstanceAttrs
 
 ArgumentType = Literal["string", "number", "bool", "list(string)", "map(string)", "duration", "rate"]
 """`duration` is text such as `60s`, `rate` a number from 0 to 1."""
@@ -40,7 +41,9 @@ COMMON_ARGUMENTS: tuple[Argument, ...] = (
 class ProviderSpec:
     """One cloud: `connect` makes a client; `options` are the keys that `options = {…}` of an instance may hold.
 
-    `account_free` says that the cloud needs no credential and costs nothing (the embedded one).
+    `account_free` says that the cloud needs no credential and costs nothing (the embedded one). `check_launch` raises
+    `Rejected`, `ARGUMENT: reason`, for a launch that this provider cannot carry out whatever the cloud says; it is pure
+    and makes no call. A plan asks it before anything is destroyed, so what is not known yet is left out of the launch.
     """
 
     name: str
@@ -49,6 +52,7 @@ class ProviderSpec:
     connect: Callable[[Connection], CloudClient]
     options: Mapping[str, str] = field(default_factory=dict)
     account_free: bool = False
+    check_launch: Callable[[CreateInstanceAttrs], object] = lambda attrs: None
 
     def all_arguments(self) -> dict[str, Argument]:
         """Give the provider's own arguments and the common ones; its own win."""

@@ -103,10 +103,12 @@ class Goals:
         desired = evaluate(declaration, kind.schema, context, address, diagnostics)
         if desired.has_mistakes:
             raise DiagnosticsError(diagnostics.items)
-        findings = kind.check(desired.attributes, address, self._ability(change.made_at))
-        if findings:
+        ability = self._ability(change.made_at)
+        findings = kind.check(desired.attributes, address, ability)
+        outcome = kind.plan_create(desired.attributes, address, ability)
+        if findings := findings or outcome.findings:
             raise StepError("; ".join(f"{item.summary}: {item.detail}" for item in findings))
-        return kind.plan_create(desired.attributes, address, self._ability(change.made_at)).after
+        return outcome.after
 
     def _ability(self, alias: str) -> Ability | None:
         if not alias:

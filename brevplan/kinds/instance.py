@@ -12,6 +12,7 @@ from typing import Any, Final
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, ModifyFirewall, Traits
 from brevplan.contract.duration import parse_duration
+from brevplan.contract.errors import Rejected
 from brevplan.contract.model import (
     HALTED,
     CloudId,
@@ -21,6 +22,7 @@ from brevplan.contract.model import (
     Instance,
     InstanceType,
     LifecycleStatus,
+    RefId,
     instance_type_id,
 )
 from brevplan.diagnostics import suggest
@@ -85,6 +87,10 @@ _EMPTY: Final[Mapping[str, Value]] = {
 """What stands for an argument that is left out and has no default of the provider's."""
 
 _COLLECTIONS: Final = (Sequence_, Mapping_)
+
+_ANY_KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA nobody"
+"""Stands for a public key that is not known yet."""
+_NOBODY: Final = Mark(RefId("bp-nobody-aaaaaaaaaaaa-aaaaaa"), "bp-nobody", "instance.nobody")
 
 
 class InstanceKind:
@@ -163,8 +169,23 @@ class InstanceKind:
         if after["power_state"] is None:
             after["power_state"] = "running"
         outcome = Outcome(after, notes=_firewall_notes(desired, ability))
+        outcome.findings.extend(self._check_launch(after, ability))
         self._from_catalogue(outcome, ability, address)
         return outcome
+
+    def _check_launch(self, after: Attributes, ability: Ability) -> list[Finding]:
+        """Ask the provider whether it can carry this out at all, as far as it is known: not only once it is tried."""
+        asked = {name: value for name, value in after.items() if not has_unknown(value)}
+        if not {"instance_type", "location"} <= asked.keys():
+            return []
+        try:
+            ability.provider.check_launch(self.request({"public_key": _ANY_KEY, **asked}, _NOBODY))
+        except Rejected as problem:
+            argument, _, reason = problem.message.partition(": ")
+            if not reason or argument not in self.schema.argument_order:
+                argument, reason = "instance_type", problem.message
+            return [Finding(argument, "Not possible here", f"{ability.traits.provider}: {reason}")]
+        return []
 
     def _from_catalogue(self, outcome: Outcome, ability: Ability, address: Address) -> None:
         after = outcome.after
