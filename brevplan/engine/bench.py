@@ -182,6 +182,12 @@ class Bench:
             self.needs.add(alias)
         return f"its catalogue cannot be read: {problem}" if problem else ""
 
+    def priced(self, alias: str, machine: Instance) -> Instance:
+        """Give a machine with its price; ask for the catalogue where only that may know it."""
+        if machine.hourly_price is None and alias not in self.facts.types and not self.options.offline:
+            self.lacks_catalogue(alias)
+        return self.facts.priced(alias, machine)
+
     # what stands in the way of a launch
 
     def obstacle(self, outcome: Outcome, alias: str, *, replaces: bool) -> str:

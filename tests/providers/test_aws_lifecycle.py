@@ -188,6 +188,20 @@ def test_stop_and_start_and_a_new_address(lab: AwsLab) -> None:
     assert lab.is_converged(1)
 
 
+def test_what_is_found_again_costs_what_its_type_costs(lab: AwsLab) -> None:
+    applied(lab)
+    (lab.folder / "brevplan.db").unlink()
+    plan = lab.plan()
+    assert actions(plan) == {"instance.m[0]": "import"}
+    assert (float(plan.cost.after), plan.cost.unknown_after) == (0.526, 0)
+    applied(lab)
+    plan = lab.plan()
+    assert (float(plan.cost.after), plan.cost.unknown_after) == (0.526, 0), "it is written down"
+    (lab.folder / "brevplan.db").unlink()
+    lab.text = text(1).replace('"m"', '"other"')
+    assert [float(orphan.hourly or 0) for orphan in lab.plan().orphans] == [0.526]
+
+
 def test_a_group_that_somebody_added_is_taken_off_and_left_as_it_is(lab: AwsLab) -> None:
     lab.text = text(1, body="firewalls = [firewall.web]", rest=FIREWALL.replace("PORT", "443"))
     applied(lab)
