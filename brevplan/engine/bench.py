@@ -143,7 +143,7 @@ class Bench:
         """Turn findings into messages; what is wrong with a whole block is told for its first instance only."""
         for finding in findings:
             span = finding.span or declaration.span_of(finding.attribute)
-            if finding.attribute.partition("[")[0] in secret_names:
+            if finding.tells_value and finding.attribute.partition("[")[0] in secret_names:
                 detail = f'"{finding.attribute}" is not valid; its value is sensitive and not shown.'
                 finding = replace(finding, detail=detail, hint="")
             told = (finding.summary, finding.detail, str(span))

@@ -184,7 +184,8 @@ class InstanceKind:
             argument, _, reason = problem.message.partition(": ")
             if not reason or argument not in self.schema.argument_order:
                 argument, reason = "instance_type", problem.message
-            return [Finding(argument, "Not possible here", f"{ability.traits.provider}: {reason}")]
+            detail = f"{ability.traits.provider}: {reason}"
+            return [Finding(argument, "Not possible here", detail, tells_value=argument != "user_data")]
         return []
 
     def _from_catalogue(self, outcome: Outcome, ability: Ability, address: Address) -> None:
@@ -473,6 +474,10 @@ def _declared(
     tags = wanted["tags"]
     if isinstance(tags, Map) and None in tags.items.values():
         wanted["tags"] = Map({name: value for name, value in tags.items.items() if value is not None}, STRING)
+    options = wanted["options"]
+    if isinstance(options, Mapping_):
+        # they are sent as texts: true and "true" are the same
+        wanted["options"] = Object({name: _option_text(value) for name, value in options.items.items()})
     if wanted.get("name") is None:
         wanted["name"] = default_name(address)
     key = wanted.get("public_key")
@@ -488,6 +493,13 @@ def _declared(
         wanted["firewall_rules"] = effective(members, ability.traits.firewall, ability.peers, own)
         wanted["firewalls"] = List([_firewall_id(member) for member in members], STRING)
     return wanted
+
+
+def _option_text(value: Value) -> Value:
+    is_plain = (
+        value is None or isinstance(value, (str, *_COLLECTIONS)) or has_unknown(value) or reveal(value) is not value
+    )
+    return value if is_plain else to_string(value)
 
 
 def _other_type(wanted: Attributes, current: Attributes, ability: Ability) -> InstanceType | None:
@@ -683,7 +695,11 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
     findings: list[Finding] = []
     options = reveal(desired.get("options"))
     known = ability.provider.options
-    for name in options.items if isinstance(options, Mapping_) else ():
+    for name, value in options.items.items() if isinstance(options, Mapping_) else ():
+        if isinstance(reveal(value), _COLLECTIONS):
+            findings.append(
+                Finding("options", "Unsuitable value", f'"{name}": a string, a number or a bool is needed.')
+            )
         if name not in known:
             shown = f"Options of {ability.traits.provider}: {', '.join(sorted(known))}." if known else ""
             findings.append(
@@ -701,11 +717,17 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
                 "user_data", "Not possible here",
                 f"At {ability.traits.provider} it goes into the start-up script that sets the firewall up.",
                 "Write it as a script of its own that begins with #!, such as #!/bin/sh.",
+                tells_value=False,
             )
         )  # fmt: skip
     if has_data and Capability.USER_DATA not in ability.traits.capabilities:
         findings.append(
-            Finding("user_data", "Not possible here", f"{ability.traits.provider} takes no user data at creation.")
+            Finding(
+                "user_data",
+                "Not possible here",
+                f"{ability.traits.provider} takes no user data at creation.",
+                tells_value=False,
+            )
         )
     return findings
 
