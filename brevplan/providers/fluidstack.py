@@ -387,7 +387,7 @@ def _prices(settings: Mapping[str, object]) -> dict[str, Decimal]:
             )  # fmt: skip
         if not _PRICE.match(str(text)):
             raise Rejected(
-                f'prices: "{str(text)[:40]}" for {name} is not a price in USD an hour: digits and a point, such as "23.60"',
+                f'prices: "{str(text)[:40]}" for {name} is not a price in USD an hour, such as "23.60"',
                 provider=NAME, sent=Sent.NO,
             )  # fmt: skip
         found[str(name)] = Decimal(str(text))
