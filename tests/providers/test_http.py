@@ -19,7 +19,8 @@ import pytest
 from brevplan.contract.client import Capability, Connection, Traits, Urgency
 from brevplan.contract.errors import AuthFailed, CloudError, NotFound, RateLimited, Rejected, Sent, Unavailable
 from brevplan.operations.world import SystemClock
-from brevplan.providers.http import HttpApi, retry_after, segment, tuned
+from brevplan.providers import fluidstack_errors, lambda_cloud, launchpad_wire, shadeform
+from brevplan.providers.http import Explain, HttpApi, by_status, retry_after, segment, tuned
 from brevplan.simcloud.cloud import SimCloud
 from brevplan.simcloud.faces.server import Server
 from brevplan.simcloud.faults import Fault, Trouble, Way
@@ -227,7 +228,7 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 def canned(
     answer: httpx.Response | Callable[[httpx.Request], httpx.Response], *, secrets: tuple[str, ...] = (),
-    body: object = None, into: Any = Things, method: str = "GET", **settings: object,
+    body: object = None, into: Any = Things, method: str = "GET", explain: Explain = by_status, **settings: object,
 ) -> Any:  # fmt: skip
     """Make one request at an API that answers so."""
 
@@ -235,7 +236,7 @@ def canned(
         transport = httpx.MockTransport(answer if callable(answer) else lambda request: answer)
         api = HttpApi(
             Connection(settings, {}, ".", CountingPacer(), SystemClock(), {"transport": transport}), TRAITS,
-            base_url="https://x.example/v1", headers={}, secrets=secrets,
+            base_url="https://x.example/v1", headers={}, secrets=secrets, explain=explain,
         )  # fmt: skip
         try:
             return await api.call(method, "things", into, operation="list", body=body)
@@ -257,6 +258,22 @@ def test_a_secret_at_the_place_where_a_text_is_cut_is_not_shown_in_part(before: 
     error = refused(httpx.Response(400, text="x" * before + secret + "y" * 400), secrets=(secret,))
     assert secret[:6] not in str(error)
     assert secret[-6:] not in str(error)
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [fluidstack_errors.explained, lambda_cloud.explain, launchpad_wire.explained, shadeform.explained],
+    ids=["fluidstack", "lambda", "launchpad", "shadeform"],
+)
+def test_a_secret_in_the_words_of_any_provider_is_taken_out_before_they_are_cut(explain: Explain) -> None:
+    secret = "key-5a2f9c71d04b8e63"
+    for before in (0, 190, 200, 205, 290, 295, 299, 600):
+        words = f"{'x' * before}{secret}{'y' * 1000}"
+        shapes = ({"message": words}, {"error": words}, {"error": {"code": "odd", "message": words}}, {"detail": words})
+        for shape in (*shapes, {"name": [words]}):
+            error = refused(httpx.Response(400, json=shape), secrets=(secret,), explain=explain)
+            assert not any(secret[at : at + 6] in str(error) for at in range(len(secret) - 5)), (shape, str(error))
+            assert len(error.message) <= 300
 
 
 def test_a_text_is_cut_to_three_hundred_characters_and_keeps_its_end() -> None:
