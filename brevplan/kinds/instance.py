@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, ModifyFirewall, Traits
+from brevplan.contract.cloud_init import CONFIGURATION, is_configuration
 from brevplan.contract.duration import parse_duration
 from brevplan.contract.errors import Rejected
 from brevplan.contract.model import (
@@ -711,12 +712,15 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
     script = reveal(desired.get("user_data"))
     has_data = script not in (None, "")
     is_ours = ability.traits.firewall_pattern is FirewallPattern.USER_DATA
-    if is_ours and isinstance(script, str) and script and not script.startswith("#!"):
+    may_configure = ability.traits.takes_cloud_config
+    is_joined = isinstance(script, str) and (script.startswith("#!") or (may_configure and is_configuration(script)))
+    if is_ours and isinstance(script, str) and script and not is_joined:
+        configuration = f", or as configuration with {CONFIGURATION} as its first line" if may_configure else ""
         findings.append(
             Finding(
                 "user_data", "Not possible here",
                 f"At {ability.traits.provider} it goes into the start-up script that sets the firewall up.",
-                "Write it as a script of its own that begins with #!, such as #!/bin/sh.",
+                f"Write it as a script of its own that begins with #!, such as #!/bin/sh{configuration}.",
                 tells_value=False,
             )
         )  # fmt: skip

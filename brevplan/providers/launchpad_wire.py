@@ -575,17 +575,12 @@ def reason(answer: Answer) -> str:
     """Give the words of a failure: `detail`, or the fields with what is wrong with each."""
     detail = answer.field("detail")
     if detail:
-        return _short(detail)
+        return detail
     if isinstance(answer.body, dict):
         said = [f"{field}: {'; '.join(items)}" for field, items in answer.body.items() if _are_texts(items)]
         if said:
-            return _short(", ".join(said).replace("non_field_errors: ", ""))
+            return ", ".join(said).replace("non_field_errors: ", "")
     return answer.excerpt or "no reason given"
-
-
-def _short(text: str, longest: int = 300) -> str:
-    line = " ".join(text.split())
-    return f"{line[:longest]}…" if len(line) > longest else line
 
 
 def _are_texts(items: object) -> bool:
