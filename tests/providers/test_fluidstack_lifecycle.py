@@ -345,8 +345,8 @@ def mistakes(lab: FluidLab) -> str:
     [('image_id = "image://ubuntu22.04"', "without image://"), ('options = { ephemeral = "maybe" }', "ephemeral"),
      ('filesystems = ["fs-1"]', "file system"), ('sub_location = "a"', "no zones"), ('disk_size = "100GB"', "disk"),
      ('tags = { "a b" = "x" }', "the key"), ('tags = { brev-ref-id = "x" }', "marks machines"),
-     # of what is sensitive no reason is shown
-     ('user_data = "#cloud-config-archive hunter2"', '"user_data" is not'), ('user_data = "hunter2"', "sensitive")],
+     # the reason is shown, and the value is not
+     ('user_data = "#cloud-config-archive hunter2"', "start-up script"), ('user_data = "hunter2"', "start-up script")],
     ids=lambda value: value.partition(" ")[0],
 )  # fmt: skip
 def test_a_successor_that_the_provider_refuses_is_an_error_of_the_plan_and_nothing_is_destroyed(
