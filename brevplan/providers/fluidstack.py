@@ -20,7 +20,7 @@ from msgspec.structs import replace as with_fields
 from brevplan.contract.bytes import UNITS, Bytes
 from brevplan.contract.client import Capability, Connection, Traits, Urgency
 from brevplan.contract.errors import InstanceNotFound, NotReady, Rejected, Sent
-from brevplan.contract.gpu import architectures_beside
+from brevplan.contract.gpu import architectures_beside, canonical_name, interconnect, nominal_gb
 from brevplan.contract.model import (
     EVERY_INSTANCE,
     EVERY_TYPE,
@@ -540,22 +540,20 @@ def read_gpu(model: str, count: int | None) -> Gpu | None:
     if not model or (count is not None and count < 1):
         return None
     parts = [part for part in model.split("_") if part]
-    memory = next((Bytes(int(part[:-2]), "GB") for part in parts if _is_memory(part)), Bytes())
+    told = next((int(part[:-2]) for part in parts if _is_memory(part)), 0)
     form = next((part for part in parts[1:] if _is_form(part)), "")
     words = [part for part in parts if part != form and not _is_memory(part)]
     if len(words) > 1 and _is_chip(words[0]):
         words = words[1:]
-    name = " ".join(words).upper().removeprefix("NVIDIA ").removeprefix("TESLA ")
-    if name.startswith("RTX A"):
-        name = name.removeprefix("RTX ")
+    name = canonical_name(" ".join(words))
     if not name:
         return None
     return Gpu(
         name=name,
         count=1 if count is None else count,
-        memory=memory,
+        memory=Bytes(nominal_gb(name, told), "GB"),
         type=model,
-        interconnect="PCIe" if form.upper() == "PCIE" else form.upper(),
+        interconnect=interconnect(form.upper(), name),
         manufacturer="unknown" if name.startswith("MI") else "NVIDIA",
     )
 

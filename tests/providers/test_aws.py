@@ -26,6 +26,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import nominal_gb
 from brevplan.contract.model import (
     CloudId,
     FirewallRule,
@@ -38,7 +39,7 @@ from brevplan.contract.model import (
 )
 from brevplan.providers import aws, aws_images, aws_rows
 from brevplan.providers.aws_firewall import ALL_OUT, GroupRule, difference, observed, wanted
-from brevplan.providers.aws_types import nominal_gb, prices
+from brevplan.providers.aws_types import gb_of, prices
 from brevplan.providers.aws_wire import kind_of
 from tests.providers.aws_bench import IMAGE, KEY_ID, REF, SECRET, TYPE, Bench, Broken, Front, Refuse, attrs, product
 
@@ -574,12 +575,12 @@ def test_types_have_gpus_prices_zones_and_an_id_without_one(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mib", "gb"),
-    [(22888, 24), (45776, 48), (144384, 141), (183359, 180), (275040, 288), (81920, 80), (40960, 40), (16384, 16),
-     (98304, 96)],
+    ("name", "mib", "gb"),
+    [("A10G", 22888, 24), ("L40S", 45776, 48), ("H200", 144384, 141), ("B200", 183359, 180), ("B300", 275040, 288),
+     ("H100", 81920, 80), ("A100", 40960, 40), ("T4", 16384, 16), ("RTX PRO 6000", 98304, 96), ("L4", 2861, 3)],
 )  # fmt: skip
-def test_memory_is_nominal_where_odd_values_are_reported(mib: int, gb: int) -> None:
-    assert nominal_gb(mib) == gb
+def test_memory_is_nominal_where_odd_values_are_reported(name: str, mib: int, gb: int) -> None:
+    assert nominal_gb(name, gb_of(mib)) == gb
 
 
 def test_the_gpu_filter_is_by_names_for_there_is_none_for_gpus(bench: Bench) -> None:
