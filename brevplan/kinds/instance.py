@@ -13,7 +13,7 @@ from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, ModifyFirewall, Traits
 from brevplan.contract.cloud_init import CONFIGURATION, is_configuration
 from brevplan.contract.duration import parse_duration
-from brevplan.contract.errors import Rejected
+from brevplan.contract.errors import CloudError
 from brevplan.contract.model import (
     HALTED,
     CloudId,
@@ -181,7 +181,7 @@ class InstanceKind:
             return []
         try:
             ability.provider.check_launch(self.request({"public_key": _ANY_KEY, **asked}, _NOBODY))
-        except Rejected as problem:
+        except CloudError as problem:
             argument, _, reason = problem.message.partition(": ")
             if not reason or argument not in self.schema.argument_order:
                 argument, reason = "instance_type", problem.message

@@ -733,4 +733,4 @@ def connect(connection: Connection) -> ShadeformClient:
     return ShadeformClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(NAME, ARGUMENTS, TRAITS, connect, OPTIONS, check_launch=_create)
