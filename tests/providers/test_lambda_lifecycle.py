@@ -346,9 +346,9 @@ def test_without_a_project_nothing_is_made_at_a_cloud_that_costs(tmp_path: Path)
         'tags = { Team = "ml" }',
         'sub_location = "a"',
         'options = { hostname = "not one" }',
-        f'user_data = "{"x" * 70000}"',
+        'options = { image_family = "a" }\n  image_id = "b"',
     ],
-    ids=["tags", "sub_location", "options", "user_data"],
+    ids=["tags", "sub_location", "options", "image_id"],
 )
 def test_what_lambda_cannot_do_is_told_before_anything_is_destroyed(tmp_path: Path, body: str) -> None:
     lab = LambdaLab(tmp_path)
