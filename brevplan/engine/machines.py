@@ -422,7 +422,8 @@ async def _power(
         if shop.slots.stopping:
             raise Interrupted
         if shop.world.clock.monotonic() >= deadline:
-            raise StepError(f"{found.cloud_id} is still {found.status.value} in the end", uncertain=True)
+            told = "".join(f": {text}" for text in found.messages[:1])
+            raise StepError(f"{found.cloud_id} is still {found.status.value} in the end{told}", uncertain=True)
         shop.progress(step, f"{found.cloud_id} is {found.status.value}")
         await shop.slots.snapshot(account)
 

@@ -11,14 +11,10 @@ from brevplan.contract.client import Capability, Connection, FirewallReach, Trai
 from brevplan.contract.errors import Rejected, Sent
 from brevplan.contract.model import ApiType, FirewallPattern
 from brevplan.contract.provider import Argument, ProviderSpec
+from brevplan.providers.nebius_launch import MOST_PORTS, NAME, OPTIONS, check_launch
 
 if TYPE_CHECKING:
     from brevplan.providers.nebius_client import NebiusClient
-
-NAME: Final = "nebius"
-
-MOST_PORTS: Final = 64
-"""How many ports one declared rule may open: the API knows no ranges, and takes eight ports a rule."""
 
 ARGUMENTS: Final = (
     Argument(
@@ -31,11 +27,6 @@ ARGUMENTS: Final = (
         description="The one project to work in, and so the one region; all of the tenant's where it is left out.",
     ),
 )  # fmt: skip
-
-OPTIONS: Final = {
-    "hostname": "The machine's own host name in its network.",
-    "subnet_id": "The subnet of the machine, in place of the first one of its project.",
-}
 
 TRAITS: Final = Traits(
     provider=NAME,
@@ -85,4 +76,6 @@ def connect(connection: Connection) -> NebiusClient:
     return NebiusClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(
+    name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS, check_launch=check_launch
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -47,7 +48,7 @@ from brevplan.contract.errors import (
     Unavailable,
 )
 from brevplan.providers.http import request_timeout
-from brevplan.providers.nebius import NAME
+from brevplan.providers.nebius_launch import NAME
 from brevplan.version import VERSION
 
 Answer = TypeVar("Answer")
@@ -76,9 +77,15 @@ _CODES: Final[Mapping[StatusCode, type[CloudError]]] = {
 """All others are `Unavailable`: an endpoint that is not this API answers UNIMPLEMENTED."""
 
 _OF_INSTANCES: Final = frozenset(
-    {"get_instance", "reboot_instance", "rename_instance", "replace_firewall_rules", "resize_volume", "start_instance"}
-    | {"stop_instance", "terminate_instance", "update_mark", "update_tags"}
+    {"get_instance", "rename_instance", "replace_firewall_rules", "resize_volume", "start_instance", "stop_instance"}
+    | {"terminate_instance", "update_mark", "update_tags"}
 )
+"""Operations whose requests are about a machine: what such a request does not find is the machine."""
+
+_TOO_LARGE: Final = re.compile(
+    r"(?:\b(client|server): )?(received|sent|send) message larger than max|message exceeds maximum size", re.IGNORECASE
+)
+"""What gRPC says of a message that one of the two ends does not take; it comes without any detail."""
 
 EXISTS: Final = StatusCode.ALREADY_EXISTS.name
 """The code of a refusal because the name is taken."""
@@ -99,7 +106,8 @@ class NebiusApi:
         if not quiet.handlers:
             quiet.addHandler(logging.NullHandler())
         self.sdk = SDK(
-            credentials=Reader(account), user_agent_prefix=f"brevplan/{VERSION}",
+            # given here, neither credentials nor keepalive are looked for in the environment
+            credentials=Reader(account), keepalive=True, user_agent_prefix=f"brevplan/{VERSION}",
             **_address(str(connection.settings.get("endpoint") or "")),
         )  # fmt: skip
 
@@ -163,12 +171,14 @@ def explain(status: RequestStatusExtended, operation: str) -> CloudError:
     kind = next((kind for name, kind in _DETAILS if name in details), None)
     kind = kind or (NotFound if "resource_not_found" in details else _CODES.get(status.code, Unavailable))
     message = status.message or "no reason given"
+    if not details and status.code is StatusCode.RESOURCE_EXHAUSTED and (found := _TOO_LARGE.search(message)):
+        kind, message = _too_large(found, message)
     if kind is NotFound:
         kind = _not_found(operation, message)
     if kind is AuthFailed:
         message = f"{message}: check service_account_key, and what the service account may do in the tenant"
     sent = None
-    if operation == "create_instance" and (status.code is StatusCode.ABORTED or kind is Unavailable):
+    if operation == "create_instance" and status.code is StatusCode.ABORTED:
         # broken off in the middle
         sent = Sent.MAYBE
     named = f" (request {status.request_id})" if status.request_id else ""
@@ -178,6 +188,15 @@ def explain(status: RequestStatusExtended, operation: str) -> CloudError:
 def _field(error: Any) -> str:
     details = error.details
     return details.field if details is not None else ""
+
+
+def _too_large(found: re.Match[str], message: str) -> tuple[type[CloudError], str]:
+    """Tell a request that is too large from an answer that is: this end takes answers of any size."""
+    who, did = (found[1] or "").lower(), (found[2] or "received").lower()
+    is_request = did == "received" if who != "client" else did != "received"
+    if is_request:
+        return Rejected, f"the request is larger than Nebius takes ({message}): make user_data or tags smaller"
+    return Unavailable, f"the answer is too large to come through ({message})"
 
 
 def _not_found(operation: str, message: str) -> type[CloudError]:
@@ -196,12 +215,15 @@ def _key_text(given: str, directory: str) -> str:
         return given
     if not given.strip():
         raise _unusable("it is empty")
-    path = Path(directory, given.strip()).expanduser()
     try:
-        return path.read_text()
-    except (OSError, ValueError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise _unusable(f"it is neither JSON nor a file that can be read ({reason})") from None
+        return Path(directory, Path(given.strip()).expanduser()).read_text()
+    except OSError as problem:
+        reason = problem.strerror or type(problem).__name__
+    except ValueError:
+        reason = "it is not text"
+    except RuntimeError:
+        reason = "its ~ leads nowhere"
+    raise _unusable(f"it is neither JSON nor a file that can be read ({reason})")
 
 
 def _service_account(text: str) -> ServiceAccount:
@@ -228,9 +250,10 @@ def _unusable(reason: str) -> AuthFailed:
 
 
 def _address(endpoint: str) -> dict[str, Any]:
-    """Give what leads the library to another address, for all of the API; `http://` is without TLS."""
+    """Give options of the channels, and what leads to another address for all of the API; `http://` is without TLS."""
+    options: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1)]
     if not endpoint:
-        return {}
+        return {"options": options}
     try:
         url = urlsplit(endpoint)
         host, port = url.hostname, url.port
@@ -242,5 +265,6 @@ def _address(endpoint: str) -> dict[str, Any]:
             provider=NAME, sent=Sent.NO,
         )  # fmt: skip
     shown = f"[{host}]" if ":" in host else host
-    resolver = Constant(f"{shown}:{port or (443 if url.scheme == 'https' else 80)}")
-    return {"resolver": resolver, "options": [(INSECURE, True)] if url.scheme == "http" else None}
+    if url.scheme == "http":
+        options.append((INSECURE, True))
+    return {"resolver": Constant(f"{shown}:{port or (443 if url.scheme == 'https' else 80)}"), "options": options}

@@ -8,7 +8,7 @@ security group of its own, called by the ref_id too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 from nebius.api.nebius.billing.v1alpha1 import CalculatorServiceClient, EstimateRequest, OfferType, ResourceSpec
 from nebius.api.nebius.capacity.v1 import ListResourceAdviceRequest, ResourceAdviceServiceClient
-from nebius.api.nebius.common.v1 import GetByNameRequest, ResourceMetadata
+from nebius.api.nebius.common.v1 import GetByNameRequest, GetOperationRequest, ResourceMetadata
 from nebius.api.nebius.compute.v1 import (
     CreateInstanceRequest,
     DeleteDiskRequest,
@@ -64,7 +64,6 @@ from nebius.api.nebius.vpc.v1 import (
     SecurityGroupServiceClient,
     SecurityGroupSpec,
     SecurityRuleServiceClient,
-    SecurityRuleSpec,
     SubnetServiceClient,
 )
 
@@ -100,13 +99,18 @@ from brevplan.contract.model import (
     type_matches,
     wants_all,
 )
+from brevplan.providers import nebius_launch as launching
 from brevplan.providers import nebius_wire as wire
 from brevplan.providers.http import tuned
-from brevplan.providers.nebius import NAME, TRAITS
+from brevplan.providers.nebius import TRAITS
 from brevplan.providers.nebius_api import EXISTS, NebiusApi
+from brevplan.providers.nebius_launch import NAME, Piece, check_launch
 
 _PAGE: Final = 100
 _LAUNCH: Final = "create_instance"
+_START: Final = "start_instance"
+
+_MOST_PAGES: Final = 10_000
 
 _HALTED: Final = frozenset({InstanceStatus__InstanceState.STOPPED, InstanceStatus__InstanceState.STOPPING})
 _UP: Final = frozenset({InstanceStatus__InstanceState.RUNNING, InstanceStatus__InstanceState.STARTING})
@@ -119,8 +123,23 @@ class _Project:
     name: str
 
 
+@dataclass(slots=True)
+class _Begun:
+    """The last change that was begun on a machine, and how it ended once that is known."""
+
+    operation: str
+    id: str
+    machine: Instance | None = None
+    """As it was answered, where this is its launch."""
+    is_over: bool = False
+    failure: CloudError | None = None
+
+
 class NebiusClient:
-    """The client of one tenant. What it keeps of answers are facts that never change: where something stands."""
+    """The client of one tenant. What it keeps of answers is where something stands, and what was begun on a machine.
+
+    A launch and a start are answered once they have begun: why one fails later stands in its operation alone.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.traits = tuned(TRAITS, connection.settings)
@@ -131,6 +150,7 @@ class NebiusClient:
         self._api = NebiusApi(connection)
         sdk = self._api.sdk
         self._instances = InstanceServiceClient(sdk)
+        self._operations = self._instances.operation_service()
         self._disks = DiskServiceClient(sdk)
         self._images = ImageServiceClient(sdk)
         self._platforms = PlatformServiceClient(sdk)
@@ -149,6 +169,8 @@ class NebiusClient:
         """The project of an attempt, by ref_id: there is no other, for a ref_id is used once."""
         self._places: dict[str, tuple[str, str]] = {}
         """Subnet and network of launches, by project."""
+        self._begun: dict[str, _Begun] = {}
+        """What was begun on machines, by their ids."""
 
     # The account
 
@@ -171,14 +193,15 @@ class NebiusClient:
         self._chosen = {project.region: project.id for project in reversed(projects) if project.region}
         return projects
 
-    async def _project_in(self, region: str, operation: str) -> str:
+    async def _project_in(self, region: str) -> str:
         """Give the project of a region; raise `Rejected` where there is none."""
         if region not in self._chosen:
-            await self._projects(operation)
+            await self._projects("list_projects")
         if region not in self._chosen:
             places = ", ".join(sorted(self._chosen)) or "none"
             raise _rejected(
-                f"the tenant has no project in {region} (it has some in: {places}): make one at Nebius", operation
+                f"location: the tenant has no project in {region} (it has some in: {places}): make one at Nebius",
+                _LAUNCH,
             )
         return self._chosen[region]
 
@@ -194,14 +217,24 @@ class NebiusClient:
                 messages = await self._pages(
                     self._instances.list, ListInstancesRequest, project.id, "list_instances", urgency
                 )
-                found += await self._read(messages, project, "list_instances", urgency)
+                for machine in await self._read(messages, project, "list_instances", urgency):
+                    found.append(await self._explained(machine, urgency))
         return [machine for machine in found if matches(machine, wanted)]
 
     async def get_instance(self, cloud_id: CloudId) -> Instance:
-        """Give a machine, with the rules of its security group: those a list leaves out."""
+        """Give a machine, with the rules of its security group: those a list leaves out.
+
+        One that was launched here and never came, because its launch failed later, is given as failed with the reason
+        until its end is asked for.
+        """
         operation = "get_instance"
-        message = await self._message(cloud_id, operation)
-        machine = await self._whole(message, operation)
+        try:
+            message = await self._message(cloud_id, operation)
+        except InstanceNotFound:
+            if (failed := await self._never_came(cloud_id)) is None:
+                raise
+            return failed
+        machine = await self._explained(await self._whole(message))
         attached = _groups_of(message)
         if len(attached) != 1:
             return machine
@@ -220,15 +253,22 @@ class NebiusClient:
             disks = {disk.metadata.id: disk for disk in listed}
         return [self._known(wire.read_machine(message, project.region, disks), project.id) for message in messages]
 
-    async def _whole(self, message: InstanceMessage, operation: str) -> Instance:
+    async def _whole(self, message: InstanceMessage) -> Instance:
+        """Read a machine; a disk that is not there any more has no size that is known."""
         project = message.metadata.parent_id
         if project not in self._regions:
-            found = _project(await self._api.call(self._containers.get, GetProjectRequest(id=project), operation))
+            request = GetProjectRequest(id=project)
+            try:
+                found = _project(await self._api.call(self._containers.get, request, "get_project"))
+            except NotFound as problem:
+                # the machine is there: nothing of this may be taken for its absence
+                raise Unavailable(problem.message, provider=NAME, operation="get_project") from None
             self._regions[project] = found.region
         own = message.spec.boot_disk.existing_disk
         disks = {}
         if own is not None:
-            disks[own.id] = await self._api.call(self._disks.get, GetDiskRequest(id=own.id), operation)
+            with suppress(NotFound):
+                disks[own.id] = await self._api.call(self._disks.get, GetDiskRequest(id=own.id), "get_disk")
         return self._known(wire.read_machine(message, self._regions[project], disks), project)
 
     def _known(self, machine: Instance, project: str) -> Instance:
@@ -237,6 +277,43 @@ class NebiusClient:
 
     async def _message(self, cloud_id: str, operation: str) -> InstanceMessage:
         return await self._api.call(self._instances.get, GetInstanceRequest(id=cloud_id), operation)
+
+    # Why something came to nothing: an operation is read where its machine shows that it did
+
+    async def _explained(self, machine: Instance, urgency: Urgency = Urgency.POLL) -> Instance:
+        """Put the reason into a machine that has failed, or that was started and stands still."""
+        if machine.status is LifecycleStatus.RUNNING:
+            self._begun.pop(machine.cloud_id, None)
+        begun = self._begun.get(machine.cloud_id)
+        is_of_it = machine.status is LifecycleStatus.FAILED or (
+            machine.status is LifecycleStatus.STOPPED and begun is not None and begun.operation == _START
+        )
+        problem = await self._failure(begun, urgency) if begun is not None and is_of_it else None
+        return replace(machine, messages=(*machine.messages, _reason(problem))) if problem is not None else machine
+
+    async def _never_came(self, cloud_id: str) -> Instance | None:
+        """Give a machine whose launch failed after it was accepted; None where that is not known."""
+        begun = self._begun.get(cloud_id)
+        if begun is None or begun.machine is None:
+            return None
+        problem = await self._failure(begun)
+        if problem is None:
+            return None
+        return replace(begun.machine, status=LifecycleStatus.FAILED, messages=(_reason(problem),))
+
+    async def _failure(self, begun: _Begun, urgency: Urgency = Urgency.POLL) -> CloudError | None:
+        """Give what an operation failed with; None while it has not, or when that cannot be read now."""
+        if not begun.is_over:
+            try:
+                request = GetOperationRequest(id=begun.id)
+                found: Any = await self._api.call(self._operations.get, request, "get_operation", urgency)
+            except CloudError as problem:
+                begun.is_over = isinstance(problem, NotFound)
+                return None
+            begun.is_over = found.done()
+            if begun.is_over and not found.successful():
+                begun.failure = self._api.explained(found.status(), begun.operation)
+        return begun.failure
 
     # The catalogue
 
@@ -324,18 +401,17 @@ class NebiusClient:
 
     async def create_instance(self, attrs: CreateInstanceAttrs) -> Instance:
         """Make the security group and launch; the same call again goes on where the last one stopped."""
+        launch = check_launch(attrs)
         with _never_sent():
-            labels, rules = wire.labels_of(attrs), wire.written_rules(attrs.firewall_rules)
-            project = await self._project_in(attrs.location, _LAUNCH)
-            subnet, network = await self._place(project, attrs.options.get("subnet_id", ""))
-            spec = wire.launch_spec(attrs, project, subnet, "")
+            project = await self._project_in(attrs.location)
+            subnet, network = await self._place(project, launch.subnet_id)
             self._homes[attrs.ref_id] = project
             group = await self._make_group(project, network, attrs.ref_id)
-            await self._add_rules(group, rules, _LAUNCH)
+            await self._open_group(group, launch.rules)
+        spec = wire.launch_spec(launch, project, subnet)
         spec.network_interfaces[0].security_groups = [SecurityGroup(id=group)]
-        request = CreateInstanceRequest(
-            metadata=ResourceMetadata(parent_id=project, name=attrs.ref_id, labels=labels), spec=spec
-        )
+        metadata = ResourceMetadata(parent_id=project, name=attrs.ref_id, labels=dict(launch.labels))
+        request = CreateInstanceRequest(metadata=metadata, spec=spec)
         try:
             made = await self._api.call(self._instances.create, request, _LAUNCH, Urgency.CREATE, key=attrs.ref_id)
         except Rejected as problem:
@@ -347,13 +423,15 @@ class NebiusClient:
             raise Unavailable(
                 "the launch was answered without an id", provider=NAME, operation=_LAUNCH, sent=Sent.MAYBE
             )
-        return _answer(attrs, made.resource_id)
+        answer = _answer(attrs, made.resource_id)
+        self._begun[answer.cloud_id] = _Begun(_LAUNCH, made.id, answer)
+        return answer
 
     async def _named(self, project: str, ref_id: str) -> Instance:
         """Find the machine of a launch whose name is taken: by the first of two calls."""
         request = GetByNameRequest(parent_id=project, name=ref_id)
         try:
-            return await self._whole(await self._api.call(self._instances.get_by_name, request, _LAUNCH), _LAUNCH)
+            return await self._whole(await self._api.call(self._instances.get_by_name, request, _LAUNCH))
         except NotFound as problem:
             raise Unavailable(problem.message, provider=NAME, operation=_LAUNCH, sent=Sent.MAYBE) from None
         except CloudError as problem:
@@ -363,6 +441,7 @@ class NebiusClient:
     async def terminate_instance(self, cloud_id: CloudId) -> None:
         """Start the end of a machine and of its boot disk."""
         operation = "terminate_instance"
+        self._begun.pop(cloud_id, None)
         try:
             await self._do(self._instances.delete, DeleteInstanceRequest(id=cloud_id), operation)
         except NotFound:
@@ -372,6 +451,7 @@ class NebiusClient:
                 raise
 
     async def stop_instance(self, cloud_id: CloudId) -> None:
+        self._begun.pop(cloud_id, None)
         try:
             await self._do(self._instances.stop, StopInstanceRequest(id=cloud_id), "stop_instance")
         except NotReady:
@@ -379,10 +459,20 @@ class NebiusClient:
                 raise
 
     async def start_instance(self, cloud_id: CloudId) -> None:
+        """Start; raise once what the last start from here failed with, where that is known by now."""
+        last = self._begun.get(cloud_id)
+        if last is not None and last.operation == _START:
+            problem = await self._failure(last, Urgency.SETTLE)
+            if problem is not None:
+                del self._begun[cloud_id]
+                raise problem
         try:
-            await self._do(self._instances.start, StartInstanceRequest(id=cloud_id), "start_instance")
+            request = StartInstanceRequest(id=cloud_id)
+            begun = await self._api.call(self._instances.start, request, _START, Urgency.SETTLE)
+            self._expect_well(begun, _START)
+            self._begun[cloud_id] = _Begun(_START, begun.id)
         except NotReady:
-            if not await self._is_in(cloud_id, _UP, "start_instance"):
+            if not await self._is_in(cloud_id, _UP, _START):
                 raise
 
     async def _is_in(self, cloud_id: CloudId, states: frozenset[InstanceStatus__InstanceState], operation: str) -> bool:
@@ -406,7 +496,7 @@ class NebiusClient:
 
     async def release(self, ref_id: RefId) -> None:
         """Delete the security group of an attempt, and its disk should it have outlived the machine."""
-        if not ref_id.startswith(wire.OURS):
+        if not ref_id.startswith(launching.OURS):
             return
         for project in await self._home_of(ref_id, "release"):
             await self._delete_disk(project, ref_id, "release")
@@ -419,7 +509,7 @@ class NebiusClient:
             found += [_side_object("security group", one.metadata) for one in groups]
             disks = await self._pages(self._disks.list, ListDisksRequest, project.id, "side_objects")
             found += [_side_object("disk", one.metadata) for one in disks]
-        ours = [one for one in found if one.ref_id.startswith(wire.OURS)]
+        ours = [one for one in found if one.ref_id.startswith(launching.OURS)]
         return sorted(ours, key=lambda one: (one.ref_id, one.kind, one.id))
 
     async def _home_of(self, ref_id: str, operation: str) -> list[str]:
@@ -428,7 +518,7 @@ class NebiusClient:
         return [known] if known else [project.id for project in await self._projects(operation, Urgency.SETTLE)]
 
     async def _delete_disk(self, project: str, ref_id: str, operation: str) -> None:
-        name = GetByNameRequest(parent_id=project, name=f"{ref_id}{wire.DISK_SUFFIX}")
+        name = GetByNameRequest(parent_id=project, name=f"{ref_id}{launching.DISK_SUFFIX}")
         try:
             disk = await self._api.call(self._disks.get_by_name, name, operation, Urgency.SETTLE)
             await self._end(self._disks.delete, DeleteDiskRequest(id=disk.metadata.id), operation)
@@ -470,7 +560,7 @@ class NebiusClient:
         return self._places[project]
 
     async def _make_group(self, project: str, network: str, ref_id: str) -> str:
-        metadata = ResourceMetadata(parent_id=project, name=ref_id, labels=wire.marks_of(ref_id))
+        metadata = ResourceMetadata(parent_id=project, name=ref_id, labels=launching.marks_of(ref_id))
         request = CreateSecurityGroupRequest(metadata=metadata, spec=SecurityGroupSpec(network_id=network))
         try:
             made = await self._do(self._groups.create, request, "add_security_group")
@@ -484,16 +574,25 @@ class NebiusClient:
             raise Unavailable("the security group was answered without an id", provider=NAME)
         return made
 
-    async def _add_rules(self, group: str, rules: Mapping[str, SecurityRuleSpec], operation: str) -> None:
+    async def _open_group(self, group: str, rules: Mapping[str, Piece]) -> None:
+        """Add the rules of a new machine to its group.
+
+        A new group may not be ready for rules yet. Under another name all would begin anew and come to the same end;
+        taken for unknown, the same launch is made again, and goes on from here.
+        """
+        try:
+            await self._add_rules(group, rules)
+        except (NotFound, NotReady) as problem:
+            raise _GroupNotReady(
+                problem.message, provider=NAME, operation=problem.operation, code=problem.code, sent=Sent.MAYBE
+            ) from None
+
+    async def _add_rules(self, group: str, rules: Mapping[str, Piece]) -> None:
         """Add rules by name; those that are there already stay."""
-        for name, spec in rules.items():
+        for name, spec in wire.rule_specs(rules).items():
             request = CreateSecurityRuleRequest(metadata=ResourceMetadata(parent_id=group, name=name), spec=spec)
             try:
                 await self._do(self._rules.create, request, "add_security_rule")
-            except NotFound as problem:
-                if operation != _LAUNCH:
-                    raise
-                raise NotReady(problem.message, provider=NAME, operation="add_security_rule") from None
             except Rejected as problem:
                 if problem.code != EXISTS:
                     raise
@@ -502,13 +601,15 @@ class NebiusClient:
         """Add what is new and then take away what is not wanted: so nothing is closed in between."""
         operation = "replace_firewall_rules"
         try:
-            wanted = wire.written_rules(rules)
+            wanted = launching.rule_pieces(rules)
         except ValueError as problem:
             raise _rejected(str(problem), operation) from None
         group = await self._own_group(cloud_id, operation)
-        there = await self._pages(self._rules.list, ListSecurityRulesRequest, group, operation, Urgency.SETTLE)
+        there = await self._pages(
+            self._rules.list, ListSecurityRulesRequest, group, "list_security_rules", Urgency.SETTLE
+        )
         names = {rule.metadata.name for rule in there}
-        await self._add_rules(group, {name: spec for name, spec in wanted.items() if name not in names}, operation)
+        await self._add_rules(group, {name: piece for name, piece in wanted.items() if name not in names})
         for rule in there:
             if rule.metadata.name not in wanted:
                 try:
@@ -517,13 +618,13 @@ class NebiusClient:
                     continue
 
     async def _own_group(self, cloud_id: CloudId, operation: str) -> str:
+        """Give the group that was made for a machine: both are named after the ref_id, which no mark takes off."""
         message = await self._message(cloud_id, operation)
-        ref_id = message.metadata.labels.get(wire.REF_LABEL, "")
-        attached = _groups_of(message)
-        if len(attached) == 1 and ref_id:
+        name, attached = message.metadata.name, _groups_of(message)
+        if len(attached) == 1 and name.startswith(launching.OURS):
             request = GetSecurityGroupRequest(id=attached[0])
-            group = await self._api.call(self._groups.get, request, operation, Urgency.SETTLE)
-            if group.metadata.name == ref_id:
+            group = await self._api.call(self._groups.get, request, "get_security_group", Urgency.SETTLE)
+            if group.metadata.name == name:
                 return attached[0]
         raise _rejected(
             f"{cloud_id} has no security group of its own ({', '.join(attached) or 'the default one of its network'}), "
@@ -535,22 +636,22 @@ class NebiusClient:
 
     async def update_tags(self, cloud_id: CloudId, tags: Mapping[str, str]) -> None:
         try:
-            wanted = wire.checked_tags(tags)
+            wanted = launching.checked_tags(tags)
         except ValueError as problem:
             raise _rejected(str(problem), "update_tags") from None
         await self._relabel(cloud_id, "update_tags", lambda labels: {**_internal(labels), **wanted})
 
     async def update_mark(self, cloud_id: CloudId, *, address: str | None) -> None:
         def marked(labels: Mapping[str, str]) -> dict[str, str]:
-            kept = {label: value for label, value in labels.items() if not label.startswith(wire.ADDRESS_LABEL)}
+            kept = {label: value for label, value in labels.items() if not label.startswith(launching.ADDRESS_LABEL)}
             if address is not None:
-                return {**kept, **wire.address_labels(address)}
-            return {label: value for label, value in kept.items() if label not in wire.MARKS}
+                return {**kept, **launching.address_labels(address)}
+            return {label: value for label, value in kept.items() if label not in launching.MARKS}
 
         await self._relabel(cloud_id, "update_mark", marked)
 
     async def rename_instance(self, cloud_id: CloudId, name: str) -> None:
-        await self._relabel(cloud_id, "rename_instance", lambda labels: {**labels, wire.NAME_LABEL: name})
+        await self._relabel(cloud_id, "rename_instance", lambda labels: {**labels, launching.NAME_LABEL: name})
 
     async def resize_volume(self, cloud_id: CloudId, size: Bytes) -> None:
         operation = "resize_volume"
@@ -558,20 +659,20 @@ class NebiusClient:
         boot = message.spec.boot_disk
         disk = None
         if boot.existing_disk is not None:
-            disk = await self._api.call(self._disks.get, GetDiskRequest(id=boot.existing_disk.id), operation)
+            disk = await self._api.call(self._disks.get, GetDiskRequest(id=boot.existing_disk.id), "get_disk")
         spec = disk.spec if disk is not None else boot.managed_disk.spec if boot.managed_disk is not None else None
         if spec is None:
             raise _rejected(f"{cloud_id} has no boot disk that can be changed", operation)
-        now, wanted = wire.size_of(spec), Bytes(wire.whole_gib(size), "GiB")
+        now, wanted = wire.size_of(spec), Bytes(launching.whole_gib(size), "GiB")
         if wanted < now:
             raise _rejected(f"a disk can only grow: it is {now}, which is more than {size}", operation)
         spec.size_gibibytes = wanted.value
         if disk is not None:
             changed = UpdateDiskRequest(metadata=disk.metadata, spec=disk.spec)
-            await self._do(self._disks.update, changed, operation)
+            await self._do(self._disks.update, changed, "update_disk")
             return
-        labels = {label: value for label, value in message.metadata.labels.items() if label != wire.DISK_LABEL}
-        message.metadata.labels = labels | wire.disk_label(size)
+        labels = {label: value for label, value in message.metadata.labels.items() if label != launching.DISK_LABEL}
+        message.metadata.labels = labels | launching.disk_label(size)
         await self._update(message, operation)
 
     async def _relabel(
@@ -609,7 +710,7 @@ class NebiusClient:
         """Read a list whole; raise where it would never end."""
         found: list[Any] = []
         token, seen = "", {""}
-        while True:
+        for _ in range(_MOST_PAGES):
             page = await self._api.call(
                 method, request(parent_id=parent, page_size=size, page_token=token), operation, urgency
             )
@@ -620,6 +721,11 @@ class NebiusClient:
             if token in seen:
                 raise Unavailable("a list leads back to a page that was read", provider=NAME, operation=operation)
             seen.add(token)
+        raise Unavailable(f"a list has more than {_MOST_PAGES} pages", provider=NAME, operation=operation)
+
+
+class _GroupNotReady(NotReady):
+    """A security group that was made just now takes no rules yet."""
 
 
 @contextmanager
@@ -627,16 +733,15 @@ def _never_sent() -> Iterator[None]:
     """Say of what fails before the launch that there was none."""
     try:
         yield
-    except ValueError as problem:
-        raise _rejected(str(problem), _LAUNCH) from None
-    except NotReady as problem:
-        # The group is there, and not ready for rules yet. Under another name all would begin anew and come to the same
-        # end; taken for unknown, the same call is made again, and goes on from here.
-        problem.sent = Sent.MAYBE
+    except _GroupNotReady:
         raise
     except CloudError as problem:
         problem.sent = Sent.NO
         raise
+
+
+def _reason(problem: CloudError) -> str:
+    return f"{problem.operation} failed at Nebius: {problem.message}"
 
 
 def _answer(attrs: CreateInstanceAttrs, cloud_id: str) -> Instance:
@@ -683,11 +788,11 @@ def _public_in(region: str) -> Callable[..., ListPublicRequest]:
 
 
 def _side_object(kind: str, metadata: ResourceMetadata) -> SideObject:
-    return SideObject(kind=kind, id=metadata.id, ref_id=metadata.name.removesuffix(wire.DISK_SUFFIX))
+    return SideObject(kind=kind, id=metadata.id, ref_id=metadata.name.removesuffix(launching.DISK_SUFFIX))
 
 
 def _internal(labels: Mapping[str, str]) -> dict[str, str]:
-    return {label: value for label, value in labels.items() if wire.is_internal(label)}
+    return {label: value for label, value in labels.items() if launching.is_internal(label)}
 
 
 def _rejected(reason: str, operation: str) -> Rejected:

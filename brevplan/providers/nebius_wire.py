@@ -1,19 +1,10 @@
-"""What Nebius' messages mean in the contract's nouns, and back. Pure: no request is made here.
-
-The marks of a machine are labels. What a label may hold is not documented, so what is no tag of the user's is written
-in letters, digits, `.`, `-` and `_`, and in pieces of at most 63.
-"""
+"""What Nebius' messages mean in the contract's nouns, and back. Pure: no request is made here."""
 
 from __future__ import annotations
 
-import json
-import re
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from hashlib import blake2s
-from string import ascii_letters, digits
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from nebius.api.nebius.capacity.v1 import (
     ResourceAdvice,
@@ -43,7 +34,6 @@ from nebius.api.nebius.compute.v1 import (
     Preset,
     PublicIPAddress,
     ResourcesSpec,
-    SecurityGroup,
     SourceImageFamily,
 )
 from nebius.api.nebius.compute.v1 import Image as ImageMessage
@@ -60,10 +50,9 @@ from nebius.api.nebius.vpc.v1 import (
 )
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.gpu import architectures_beside
+from brevplan.contract.gpu import architectures_beside, canonical_name, interconnect, nominal_gb
 from brevplan.contract.model import (
     CloudId,
-    CreateInstanceAttrs,
     FirewallRule,
     FirewallRules,
     Gpu,
@@ -76,38 +65,30 @@ from brevplan.contract.model import (
     instance_type_id,
     with_type_id,
 )
-from brevplan.contract.openings import Opening, openings
-from brevplan.providers.nebius import MOST_PORTS, NAME
+from brevplan.providers.nebius_launch import (
+    CRED_LABEL,
+    DEFAULT_DISK,
+    DISK_LABEL,
+    DISK_SUFFIX,
+    GIB,
+    LARGEST_DISK,
+    NAME,
+    NAME_LABEL,
+    REF_LABEL,
+    SMALLEST_DISK,
+    USER_LABEL,
+    Launch,
+    Piece,
+    is_internal,
+    marks_of,
+    read_address,
+    whole_gib,
+)
 
 T = TypeVar("T")
 
-OURS: Final = "bp-"
-DISK_SUFFIX: Final = "-boot-disk"
-
-REF_LABEL: Final = "environment-id"
-USER_LABEL: Final = "brev-user"
-"""Where Brev's SDK looks for the ref_id of a machine."""
-CRED_LABEL: Final = "cloud-cred-ref-id"
-MAKER_LABEL: Final = "created-by"
-TYPE_LABEL: Final = "instance-type-id"
-NAME_LABEL: Final = "brevplan-name"
-ADDRESS_LABEL: Final = "brevplan-address"
-DISK_LABEL: Final = "brevplan-disk-size"
-
-MARKS: Final = frozenset({REF_LABEL, USER_LABEL, CRED_LABEL, MAKER_LABEL})
-INTERNAL: Final = MARKS | {TYPE_LABEL, NAME_LABEL, DISK_LABEL}
-
-_GIB: Final = 2**30
-_LABEL_LENGTH: Final = 63
-_PLAIN: Final = (ascii_letters + digits + ".-").encode()
-_MOST_IN_A_RULE: Final = 8
-"""How many ports, and how many address ranges, one rule of a security group takes."""
-
 _EVERY_PORT: Final = range(1, 65536)
 
-DEFAULT_DISK: Final = Bytes(1280, "GiB")
-SMALLEST_DISK: Final = Bytes(50, "GiB")
-LARGEST_DISK: Final = Bytes(2560, "GiB")
 _DISK_PRICE: Final = Money(Decimal("0.00014"))
 """USD per GB and hour."""
 
@@ -122,13 +103,10 @@ _STATUS: Final = {
     InstanceStatus__InstanceState.ERROR: LifecycleStatus.FAILED,
 }
 
-_VRAM: Final = {
-    "A10": 24, "A100": 80, "B200": 192, "B300": 270, "GB200": 192, "GB300": 270, "H100": 80, "H200": 141, "L4": 24,
-    "L40S": 48, "RTX 6000": 96, "T4": 16, "V100": 32,
-}  # fmt: skip
-"""GB of a GPU, for platforms that do not say it."""
-
-_SXM: Final = {"A100": "SXM4", "B200": "SXM6", "B300": "SXM6", "H100": "SXM5", "H200": "SXM5", "V100": "SXM2"}
+_MODELS: Final = {"RTX6000": "RTX PRO 6000"}
+"""What a platform's name says otherwise than all the world does."""
+_VRAM: Final = {"A100": 80, "GB200": 192, "GB300": 270, "V100": 32}
+"""GB of a GPU that is built with several sizes, for platforms that do not say it."""
 
 _COUNTRIES: Final = {
     "asia-east1": "TWN", "eu-north1": "FIN", "eu-west1": "NLD", "eu-west2": "BEL", "eu-west3": "DEU", "eu-west4": "FRA",
@@ -139,86 +117,19 @@ def country_of(region: str) -> str:
     return "USA" if region.startswith("us-") else _COUNTRIES.get(region, "")
 
 
-# Labels
-
-
-def labels_of(attrs: CreateInstanceAttrs) -> dict[str, str]:
-    """Write the labels of a new machine; raise `ValueError` for tags that could not be told from marks."""
-    return {
-        **checked_tags(attrs.tags),
-        **marks_of(attrs.ref_id),
-        USER_LABEL: attrs.ref_id,
-        CRED_LABEL: attrs.cloud_cred_ref_id,
-        TYPE_LABEL: attrs.instance_type,
-        **({NAME_LABEL: attrs.name} if attrs.name else {}),
-        **address_labels(attrs.address),
-        **disk_label(attrs.disk_size),
-    }
-
-
-def marks_of(ref_id: str) -> dict[str, str]:
-    """Give the labels of everything that is made for an attempt."""
-    return {MAKER_LABEL: "brevplan", REF_LABEL: ref_id}
-
-
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    for tag in tags:
-        if is_internal(tag) or not tag:
-            raise ValueError(f'tags: "{tag}" is a name that brevplan marks machines with: choose another one')
-    return dict(tags)
-
-
-def is_internal(label: str) -> bool:
-    return label in INTERNAL or label.startswith(ADDRESS_LABEL)
-
-
-def address_labels(address: str) -> dict[str, str]:
-    """Write an address in pieces: `instance.m[0]` is `instance.m_5b0_5d`."""
-    text = "".join(chr(byte) if byte in _PLAIN else f"_{byte:02x}" for byte in address.encode())
-    pieces = [text[start : start + _LABEL_LENGTH] for start in range(0, len(text), _LABEL_LENGTH)]
-    return {ADDRESS_LABEL + (f"-{number}" if number else ""): piece for number, piece in enumerate(pieces)}
-
-
-def read_address(labels: Mapping[str, str]) -> str:
-    pieces: list[str] = []
-    while (piece := labels.get(ADDRESS_LABEL + (f"-{len(pieces)}" if pieces else ""))) is not None:
-        pieces.append(piece)
-    text = re.sub(r"_([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), "".join(pieces))
-    # each byte stands as one character until here
-    return text.encode("latin-1", "replace").decode(errors="replace")
-
-
-def disk_label(size: Bytes | None) -> dict[str, str]:
-    """Keep a size that is not whole GiB as it was asked for: the disk is larger by less than one."""
-    return {DISK_LABEL: f"{size.value}{size.unit}"} if size is not None and size.total % _GIB else {}
-
-
-def whole_gib(size: Bytes) -> int:
-    """Give the GiB of a disk that holds so much."""
-    return -(-size.total // _GIB)
-
-
 # A launch
 
 
-def launch_spec(attrs: CreateInstanceAttrs, project: str, subnet: str, security_group: str) -> InstanceSpec:
-    """Write what a machine is asked for with; raise `ValueError` for what cannot be asked for."""
-    platform, cut, preset = attrs.instance_type.partition(".")
-    if not (platform and cut and preset):
-        raise ValueError(
-            f'instance_type: "{attrs.instance_type}" is not PLATFORM.PRESET, such as gpu-h100-sxm.1gpu-16vcpu-200gb'
-        )
-    if attrs.sub_location:
-        raise ValueError("sub_location: there are no zones here; leave it out")
+def launch_spec(launch: Launch, project: str, subnet: str) -> InstanceSpec:
+    """Write what a machine is asked for with; its security group is still to be named."""
     spec = InstanceSpec(
-        resources=ResourcesSpec(platform=platform, preset=preset),
+        resources=ResourcesSpec(platform=launch.platform, preset=launch.preset),
         network_interfaces=[
             NetworkInterfaceSpec(
                 name="eth0",
                 subnet_id=subnet,
                 ip_address=IPAddress(),
                 public_ip_address=PublicIPAddress(static=False),
-                security_groups=[SecurityGroup(id=security_group)],
             )
         ],
         # the disk is made and ended with the machine: nothing is left of a launch that fails
@@ -226,7 +137,7 @@ def launch_spec(attrs: CreateInstanceAttrs, project: str, subnet: str, security_
             attach_mode=AttachedDiskSpec__AttachMode.READ_WRITE,
             device_id="boot-disk",
             managed_disk=ManagedDisk(
-                name=f"{attrs.ref_id}{DISK_SUFFIX}", labels=marks_of(attrs.ref_id), spec=_disk_spec(attrs, project)
+                name=f"{launch.ref_id}{DISK_SUFFIX}", labels=marks_of(launch.ref_id), spec=_disk_spec(launch, project)
             ),
         ),
         filesystems=[
@@ -235,71 +146,30 @@ def launch_spec(attrs: CreateInstanceAttrs, project: str, subnet: str, security_
                 mount_tag=f"filesystem-{number}",
                 existing_filesystem=ExistingFilesystem(id=filesystem),
             )
-            for number, filesystem in enumerate(attrs.filesystems)
+            for number, filesystem in enumerate(launch.filesystems)
         ],
-        cloud_init_user_data=start_data(attrs.public_key, attrs.user_data),
-        hostname=attrs.options.get("hostname", ""),
+        cloud_init_user_data=launch.user_data,
+        hostname=launch.hostname,
     )
-    if attrs.spot:
+    if launch.spot:
         spec.preemptible = PreemptibleSpec(on_preemption=PreemptibleSpec__PreemptionPolicy.STOP)
         spec.recovery_policy = InstanceRecoveryPolicy.FAIL
     return spec
 
 
-def _disk_spec(attrs: CreateInstanceAttrs, project: str) -> DiskSpec:
-    size = attrs.disk_size or DEFAULT_DISK
-    if not SMALLEST_DISK.total <= size.total <= LARGEST_DISK.total:
-        raise ValueError(f"disk_size: a disk can be {SMALLEST_DISK} to {LARGEST_DISK}, not {size}")
-    spec = DiskSpec(type=DiskSpec__DiskType.NETWORK_SSD, size_gibibytes=whole_gib(size))
-    image = attrs.image_id or default_family(attrs.instance_type)
-    if image.startswith("computeimage-"):
-        spec.source_image_id = image
+def _disk_spec(launch: Launch, project: str) -> DiskSpec:
+    spec = DiskSpec(type=DiskSpec__DiskType.NETWORK_SSD, size_gibibytes=launch.disk_gib)
+    if launch.image.startswith("computeimage-"):
+        spec.source_image_id = launch.image
     else:
-        spec.source_image_family = SourceImageFamily(image_family=image, parent_id=public_images(project))
+        spec.source_image_family = SourceImageFamily(image_family=launch.image, parent_id=public_images(project))
     return spec
-
-
-def default_family(instance_type: str) -> str:
-    return "ubuntu24.04-cuda13.0" if instance_type.startswith("gpu-") else "ubuntu24.04-driverless"
 
 
 def public_images(project: str) -> str:
     """Give the project of the public images: its name holds the routing code, the three letters behind `project-`."""
     routing = project.removeprefix("project-")[:3] if project.startswith("project-") else ""
     return f"project-{routing if len(routing) == 3 else 'e00'}public-images"
-
-
-def start_data(public_key: str, user_data: str) -> str:
-    """Write cloud-init's configuration as JSON, which is YAML too: nothing in a user's text can break out of it."""
-    config: dict[str, Any] = {}
-    text = user_data.lstrip()
-    if text.startswith("#cloud-config"):
-        config = _configuration(text)
-    elif text.startswith("#!"):
-        path = "/var/lib/brevplan/user-data"
-        script = b64encode(text.encode()).decode()
-        config["write_files"] = [{"path": path, "permissions": "0700", "encoding": "b64", "content": script}]
-        config["runcmd"] = [[path]]
-    elif text:
-        raise ValueError("user_data must be a script that begins with #!, such as #!/bin/sh, or with #cloud-config")
-    keys = config.get("ssh_authorized_keys") or []
-    if not isinstance(keys, list):
-        raise ValueError("user_data: ssh_authorized_keys is not a list")
-    config["ssh_authorized_keys"] = [public_key.strip(), *keys]
-    return f"#cloud-config\n{json.dumps(config)}\n"
-
-
-def _configuration(text: str) -> dict[str, Any]:
-    import yaml  # only a start-up text of this form needs it
-
-    try:
-        found = yaml.safe_load(text)
-        json.dumps(found)
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError):
-        raise ValueError("user_data begins with #cloud-config and is not YAML that cloud-init can read") from None
-    if found is not None and not isinstance(found, dict):
-        raise ValueError("user_data begins with #cloud-config and is no mapping of names to values")
-    return found or {}
 
 
 # Machines
@@ -393,13 +263,13 @@ def size_of(spec: DiskSpec) -> Bytes:
         (spec.size_bytes or 0)
         + (spec.size_kibibytes or 0) * 2**10
         + (spec.size_mebibytes or 0) * 2**20
-        + (spec.size_gibibytes or 0) * _GIB
+        + (spec.size_gibibytes or 0) * GIB
     )
     return _whole(total)
 
 
 def _whole(total: int) -> Bytes:
-    return Bytes(total // _GIB, "GiB") if total % _GIB == 0 else Bytes(total, "B")
+    return Bytes(total // GIB, "GiB") if total % GIB == 0 else Bytes(total, "B")
 
 
 def _asked_size(labels: Mapping[str, str], size: Bytes) -> Bytes:
@@ -408,57 +278,28 @@ def _asked_size(labels: Mapping[str, str], size: Bytes) -> Bytes:
         asked = Bytes.parse(text) if text else size
     except ValueError:
         return size
-    return asked if whole_gib(asked) * _GIB == size.total else size
+    return asked if whole_gib(asked) * GIB == size.total else size
 
 
 # Firewall rules
 
 
-def written_rules(rules: FirewallRules) -> dict[str, SecurityRuleSpec]:
-    """Write rules by name; raise `ValueError` for what a security group cannot hold. A name says what its rule is."""
-    wanted = openings(rules, (22,))
-    found: dict[str, SecurityRuleSpec] = {}
-    for opening in (*wanted.ssh, *wanted.ingress):
-        for protocol, ranges, ports in _pieces(opening):
-            spec = _rule(protocol)
-            spec.ingress = RuleIngress(source_cidrs=ranges, destination_ports=ports)
-            found[_rule_name("ingress", protocol, ranges, ports)] = spec
-    # a name can be looked up wherever else the way out is closed
-    outward = [Opening(1, 65535)] if wanted.egress is None else [Opening(53, 53), *wanted.egress]
-    for opening in outward:
-        for protocol, ranges, ports in _pieces(opening, any_protocol=wanted.egress is None):
-            spec = _rule(protocol)
-            spec.egress = RuleEgress(destination_cidrs=ranges, destination_ports=ports)
-            found[_rule_name("egress", protocol, ranges, ports)] = spec
-    return found
+def rule_specs(pieces: Mapping[str, Piece]) -> dict[str, SecurityRuleSpec]:
+    """Write rules as a security group takes them, by name."""
+    return {name: _rule_spec(piece) for name, piece in pieces.items()}
 
 
-def _rule(protocol: RuleProtocol) -> SecurityRuleSpec:
-    return SecurityRuleSpec(access=RuleAccessAction.ALLOW, protocol=protocol, type=RuleType.STATEFUL)
-
-
-def _pieces(opening: Opening, *, any_protocol: bool = False) -> Iterator[tuple[RuleProtocol, list[str], list[int]]]:
-    """Cut an opening into what one rule takes. No ports are all of them, no ranges anywhere."""
-    if any(":" in text for text in opening.ranges):
-        raise ValueError("firewalls: Nebius' security groups have no rules for IPv6")
-    everything = (opening.low, opening.high) == (1, 65535)
-    if not everything and opening.high - opening.low >= MOST_PORTS:
-        raise ValueError(
-            f"firewalls: ports {opening.low} to {opening.high} are more than {MOST_PORTS}, and Nebius' security groups "
-            "know no ranges: name fewer, or all from 1 to 65535"
-        )
-    ports = [] if everything else list(range(opening.low, opening.high + 1))
-    protocols = [RuleProtocol.ANY] if any_protocol else [RuleProtocol[name.upper()] for name in opening.protocols]
-    for protocol in protocols:
-        for some_ranges in _parts(list(opening.ranges)):
-            for some_ports in _parts(ports):
-                yield protocol, some_ranges, some_ports
-
-
-def _parts(items: Sequence[T]) -> Iterator[list[T]]:
-    """Cut a list into parts that one rule takes; an empty list is one part, and means everything."""
-    for start in range(0, max(len(items), 1), _MOST_IN_A_RULE):
-        yield list(items[start : start + _MOST_IN_A_RULE])
+def _rule_spec(piece: Piece) -> SecurityRuleSpec:
+    spec = SecurityRuleSpec(
+        access=RuleAccessAction.ALLOW,
+        protocol=RuleProtocol[piece.protocol.upper() or "ANY"],
+        type=RuleType.STATEFUL,
+    )
+    if piece.is_inward:
+        spec.ingress = RuleIngress(source_cidrs=list(piece.ranges), destination_ports=list(piece.ports))
+    else:
+        spec.egress = RuleEgress(destination_cidrs=list(piece.ranges), destination_ports=list(piece.ports))
+    return spec
 
 
 def read_rules(found: Iterable[SecurityRule]) -> FirewallRules:
@@ -504,11 +345,6 @@ def _consecutive(ports: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = place
 
 
-def _rule_name(direction: str, protocol: RuleProtocol, ranges: Iterable[str], ports: Iterable[int]) -> str:
-    text = json.dumps([direction, protocol.name, sorted(ranges), sorted(ports)])
-    return f"{OURS}{direction}-{blake2s(text.encode(), digest_size=8).hexdigest()}"
-
-
 # The catalogue
 
 
@@ -542,10 +378,10 @@ def read_type(platform: Platform, preset: Preset, region: str) -> InstanceType:
 
 
 def gpu_model(platform: str) -> str:
-    """Read the model off a platform's name: `gpu-h100-sxm` has an H100, `gpu-rtx6000` an RTX 6000."""
+    """Read the model off a platform's name: `gpu-h100-sxm` has an H100, `gpu-rtx6000` an RTX PRO 6000."""
     parts = platform.split("-")
     model = parts[1].upper() if len(parts) > 1 and parts[0] == "gpu" else ""
-    return f"RTX {model[3:]}" if model.startswith("RTX") and model[3:] else model
+    return canonical_name(_MODELS.get(model, model))
 
 
 def _gpu(platform: Platform, preset: Preset, model: str) -> Gpu:
@@ -555,19 +391,15 @@ def _gpu(platform: Platform, preset: Preset, model: str) -> Gpu:
         name=model,
         type=platform.metadata.name,
         count=preset.resources.gpu_count,
-        memory=Bytes(said or _VRAM.get(model, 0), "GB"),
-        interconnect=_interconnect(platform.metadata.name, model),
+        memory=Bytes(nominal_gb(model, said or _VRAM.get(model, 0)), "GB"),
+        interconnect=_built_in(platform.metadata.name, model),
     )
 
 
-def _interconnect(platform: str, model: str) -> str:
-    """Read how GPUs are built in: a bare `sxm` is the generation that the model has."""
-    for part in platform.lower().split("-"):
-        if part == "pcie":
-            return "PCIe"
-        if part.startswith("sxm"):
-            return part.upper() if part != "sxm" else _SXM.get(model, "SXM")
-    return ""
+def _built_in(platform: str, model: str) -> str:
+    """Read how GPUs are built in off a platform's name."""
+    parts = platform.lower().split("-")
+    return next((interconnect(part, model) for part in parts if part == "pcie" or part.startswith("sxm")), "")
 
 
 class Stock:
@@ -607,7 +439,7 @@ def _needs(platform: Platform, preset: Preset) -> Iterator[tuple[str, int]]:
         yield platform.spec.gpu_count_quota_type or f"compute.instance.gpu.{model}", has.gpu_count
         return
     yield "compute.instance.non-gpu.vcpu", has.vcpu_count
-    yield "compute.instance.non-gpu.memory", has.memory_gibibytes * _GIB
+    yield "compute.instance.non-gpu.memory", has.memory_gibibytes * GIB
 
 
 def _left(quotas: Iterable[QuotaAllowance]) -> Iterator[tuple[tuple[str, str], int]]:

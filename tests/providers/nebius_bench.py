@@ -173,12 +173,19 @@ class Bench:
             store.alter_machine(machine.body.cloud_id, options={**machine.body.options, "key": ""})
         store.close()
 
-    def adopt(self, name: str) -> None:
-        """Make a machine as somebody else does: with a disk that has a life of its own, and no group."""
+    def run_beside(self, call: Callable[[NebiusClient], Awaitable[object]]) -> None:
+        """Do something while a client is at work, in a client of somebody else's."""
+        work = threading.Thread(target=lambda: self.run(call))
+        work.start()
+        work.join(LIMIT_S)
+
+    def adopt(self, name: str, *, shares_group: bool = False) -> None:
+        """Make a machine as somebody else does: with a disk that has a life of its own, and no group of its own."""
         self.leave_disk("theirs")
         spec = InstanceSpec.FromString(self.messages("create_instance")[0].spec.SerializeToString())
         spec.boot_disk = AttachedDiskSpec(existing_disk=ExistingDisk(id="computedisk-e00000001"))
-        spec.network_interfaces[0].security_groups = []
+        if not shares_group:
+            spec.network_interfaces[0].security_groups = []
         metadata = ResourceMetadata(parent_id=project_id("us-west-1"), name=name)
 
         async def make(client: NebiusClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from base64 import b64decode
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from grpc import StatusCode
+from nebius.aio.service_error import RequestStatusExtended
 from nebius.api.nebius.capacity import v1 as capacity
 from nebius.api.nebius.common import v1 as common
 from nebius.api.nebius.compute import v1 as compute
@@ -45,11 +49,12 @@ from brevplan.contract.model import (
     RefId,
     instance_type_id,
 )
-from brevplan.providers import nebius, nebius_wire, registry
+from brevplan.providers import nebius, nebius_api, nebius_launch, nebius_wire, registry
 from brevplan.providers.nebius_client import NebiusClient
 from brevplan.simcloud import catalogue
 from brevplan.simcloud.faces.nebius import TENANT, project_id
 from brevplan.simcloud.faults import Fault, Trouble, Way
+from brevplan.version import VERSION
 from tests.protocol.test_create import on
 from tests.providers.nebius_bench import A10, Bench, credentials, native, pem, wanted
 
@@ -92,7 +97,10 @@ def test_the_registry_has_it_with_its_credential() -> None:
 
 def test_the_vendors_library_is_loaded_with_the_first_client_only() -> None:
     code = (
-        "import sys; from brevplan.providers import registry; from brevplan.cli import main; registry.spec('nebius');"
+        "import sys; from brevplan.providers import registry; from brevplan.cli import main\n"
+        "from brevplan.contract.model import CreateInstanceAttrs\n"
+        "registry.spec('nebius').check_launch(CreateInstanceAttrs(ref_id='r', cloud_cred_ref_id='c', public_key='k',"
+        "instance_type='a.b', location='l', user_data='#!/bin/sh'))\n"
         "assert not {'grpc', 'nebius', 'google.protobuf'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -174,6 +182,74 @@ def test_an_endpoint_that_is_none(quiet: Bench, endpoint: str) -> None:
 
 def test_an_unknown_tenant_is_an_error_and_not_an_empty_list(quiet: Bench) -> None:
     assert isinstance(failed(quiet, lambda client: client.list_instances(), tenant_id="tenant-x"), NotFound)
+
+
+def test_a_key_in_the_home_folder_is_found_from_any_directory(
+    quiet: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key.json").write_text(credentials())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = nebius.connect(replace(quiet.connection("~/key.json"), directory="/somewhere/else"))
+    made._api.sdk.sync_close()
+    with pytest.raises(AuthFailed, match="its ~ leads nowhere"):
+        nebius.connect(quiet.connection("~no-such-user-here/key.json"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("NEBIUS_GRPC_KEEPALIVE_TIME", "20"), ("NEBIUS_GRPC_KEEPALIVE_TIMEOUT", "-"),
+     ("NEBIUS_GRPC_KEEPALIVE_PERMIT_WITHOUT_STREAM", "maybe"), ("NEBIUS_PROFILE", "none"), ("NEBIUS_ENDPOINT", "x")],
+)  # fmt: skip
+def test_the_librarys_own_environment_variables_change_nothing(
+    quiet: Bench, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert quiet.run(lambda client: client.list_instances()) == []
+
+
+def test_trap_a_token_in_the_environment_is_not_taken_in_place_of_the_key(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEBIUS_IAM_TOKEN", "somebody-elses")
+    bench.listed()
+    (headers,) = bench.headers("list_projects")
+    assert headers["authorization"] == f"Bearer {bench.served.face.token}"
+
+
+def test_trap_every_request_says_whose_it_is(bench: Bench, recwarn: pytest.WarningsRecorder) -> None:
+    bench.listed()
+    asked = [headers["user-agent"] for _, headers, _ in bench.served.asked]
+    assert len(asked) > 2
+    assert all(text.startswith(f"brevplan/{VERSION} ") for text in asked)
+    assert [str(one.message) for one in recwarn if "user_agent_prefix" in str(one.message)] == []
+
+
+class Heard(logging.Handler):
+    """A handler that keeps what reaches it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def test_trap_the_librarys_log_of_failures_with_tracebacks_reaches_nobody(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inner, outer = Heard(), Heard()
+    for name, heard in (("nebius", inner), ("", outer)):
+        logging.getLogger(name).addHandler(heard)
+    try:
+        error = failed(bench, lambda client: client.list_instances(), key=credentials("other"))
+    finally:
+        for name, heard in (("nebius", inner), ("", outer)):
+            logging.getLogger(name).removeHandler(heard)
+    assert isinstance(error, AuthFailed)
+    assert any(record.exc_info for record in inner.records), "the library has told of the failure"
+    assert [record for record in outer.records if record.name.startswith("nebius")] == []
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_an_endpoint_where_nobody_listens_is_unavailable(quiet: Bench) -> None:
@@ -272,8 +348,8 @@ def platform(name: str, gpus: int = 1, **spec: Any) -> tuple[compute.Platform, c
         ("gpu-h200-sxm", "H200", 141, "SXM5", "x86_64"),
         ("gpu-l40s-a", "L40S", 48, "", "x86_64"),
         ("gpu-gb300", "GB300", 270, "", "arm64"),
-        ("gpu-b300-sxm", "B300", 270, "SXM6", "x86_64"),
-        ("gpu-rtx6000", "RTX 6000", 96, "", "x86_64"),
+        ("gpu-b300-sxm", "B300", 288, "SXM6", "x86_64"),
+        ("gpu-rtx6000", "RTX PRO 6000", 96, "", "x86_64"),
         ("gpu-h100-pcie", "H100", 80, "PCIe", "x86_64"),
     ],
 )
@@ -439,8 +515,8 @@ def test_trap_addresses_come_as_networks_of_one(bench: Bench) -> None:
 
 @pytest.mark.parametrize("address", ["instance.m", 'instance.ä["ü_é"]', "module.x." * 40 + "instance.y[0]", ""])
 def test_addresses_of_any_length_survive_in_labels(address: str) -> None:
-    labels = nebius_wire.address_labels(address)
-    assert nebius_wire.read_address(labels) == address
+    labels = nebius_launch.address_labels(address)
+    assert nebius_launch.read_address(labels) == address
     for label, value in labels.items():
         assert len(label) <= 63
         assert len(value) <= 63
@@ -457,7 +533,7 @@ def test_a_size_that_is_not_whole_gib_comes_back_as_it_was_asked_for(bench: Benc
 def test_a_default_disk_and_image(bench: Bench) -> None:
     disk = launched(bench).spec.boot_disk.managed_disk.spec
     assert (disk.size_gibibytes, disk.source_image_family.image_family) == (1280, "ubuntu24.04-cuda13.0")
-    assert nebius_wire.default_family("cpu-e2.4vcpu-16gb") == "ubuntu24.04-driverless"
+    assert nebius_launch.default_family("cpu-e2.4vcpu-16gb") == "ubuntu24.04-driverless"
 
 
 @pytest.mark.parametrize(
@@ -500,11 +576,26 @@ def test_user_data_is_plain_text_and_a_script_runs_behind_the_key(bench: Bench) 
 
 def test_trap_a_cloud_config_of_ones_own_keeps_its_write_files() -> None:
     own = "#cloud-config\nwrite_files:\n  - path: /a\nssh_authorized_keys: [mine]\n"
-    config = json.loads(nebius_wire.start_data("ours", own).split("\n", 1)[1])
+    config = json.loads(nebius_launch.start_data("ours", own).split("\n", 1)[1])
     assert config == {"write_files": [{"path": "/a"}], "ssh_authorized_keys": ["ours", "mine"]}
 
 
-@pytest.mark.parametrize("text", ["echo", "#cloud-config\n- a", "#cloud-config\na: [", "#cloud-config\na: 2020-01-01"])
+def test_a_date_in_a_cloud_config_is_written_as_text() -> None:
+    own = "#cloud-config\nexpires: 2020-01-01\nat: 2020-01-01T10:00:00Z\n"
+    config = json.loads(nebius_launch.start_data("ours", own).split("\n", 1)[1])
+    assert (config["expires"], config["at"]) == ("2020-01-01", "2020-01-01T10:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: .inf", "a: !!binary c2VjcmV0", "a: !!set {secret}", "2020-01-01: secret", "a: &a [*a]"]
+)
+def test_what_json_has_no_form_for_is_said_to_be_that_and_never_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match="no form in JSON") as caught:
+        nebius_launch.start_data("ours", f"#cloud-config\n{text}\n")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["echo", "#cloud-config\n- a", "#cloud-config\na: [", "#cloud-config\na: .inf"])
 def test_user_data_that_cannot_be_carried_is_refused_before_anything_is_made(bench: Bench, text: str) -> None:
     error = failed(bench, lambda client: client.create_instance(wanted(user_data=text)))
     assert isinstance(error, Rejected)
@@ -524,6 +615,48 @@ def test_what_cannot_be_asked_for_is_never_sent(bench: Bench, fields: dict[str, 
     assert isinstance(error, Rejected)
     assert error.sent is Sent.NO
     assert not {"add_security_group", "create_instance"} & set(bench.served.calls)
+
+
+REFUSED_LAUNCHES: list[tuple[str, dict[str, Any]]] = [
+    ("instance_type", {"instance_type": "nodot"}),
+    ("instance_type", {"instance_type": ".1gpu"}),
+    ("sub_location", {"sub_location": "a"}),
+    ("disk_size", {"disk_size": Bytes(49, "GiB")}),
+    ("disk_size", {"disk_size": Bytes(3, "TB")}),
+    ("tags", {"tags": {"environment-id": "mine"}}),
+    ("tags", {"tags": {"brevplan-address-mine": "x"}}),
+    ("tags", {"tags": {"": "x"}}),
+    ("user_data", {"user_data": "echo s3cret"}),
+    ("user_data", {"user_data": "#cloud-config\n- s3cret"}),
+    ("user_data", {"user_data": "#cloud-config\ns3cret: ["}),
+    ("user_data", {"user_data": "#cloud-config\nssh_authorized_keys: s3cret"}),
+    ("options", {"options": {"hostname": "a b"}}),
+    ("options", {"options": {"zone": "a"}}),
+    ("firewalls", {"firewall_rules": FirewallRules(ingress=(FirewallRule(from_port=1000, to_port=2000),))}),
+    ("firewalls", {"firewall_rules": FirewallRules(ingress=(FirewallRule(from_port=9, to_port=8),))}),
+    ("firewalls", {"firewall_rules": FirewallRules(
+        egress=(FirewallRule(from_port=80, to_port=80, ip_ranges=("::/0",)),))}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("argument", "fields"), REFUSED_LAUNCHES)
+def test_what_nobody_can_carry_out_is_refused_by_its_argument_without_a_call(
+    argument: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        nebius.SPEC.check_launch(wanted(**fields))
+    assert caught.value.message.startswith(f"{argument}: ")
+    assert caught.value.sent is Sent.NO
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"disk_size": Bytes(50, "GiB")}, {"disk_size": Bytes(2560, "GiB")}, {"user_data": " \n"}, {"spot": True},
+     {"options": {"hostname": "node-1.lab", "subnet_id": "vpcsubnet-1"}}, {"tags": {"é ✓": "日本"}}],
+)  # fmt: skip
+def test_what_can_be_asked_for_passes_the_same_check(fields: dict[str, Any]) -> None:
+    assert nebius.SPEC.check_launch(wanted(**fields)) is not None
 
 
 def test_trap_an_unknown_preset_is_an_error_and_never_another_machine(bench: Bench) -> None:
@@ -557,6 +690,27 @@ def test_what_fails_before_the_launch_was_never_sent(bench: Bench, operation: st
     error = failed(bench, lambda client: client.create_instance(wanted()))
     assert (error.sent, error.retryable) == (Sent.NO, True)
     assert "create_instance" not in bench.served.calls
+
+
+@pytest.mark.parametrize("operation", ["list_projects", "list_subnets", "add_security_group"])
+def test_not_ready_before_the_launch_was_never_sent_either(bench: Bench, operation: str) -> None:
+    bench.faults.choose = on(operation, Fault(before=NotReady("the network is being deleted")))
+    error = failed(bench, lambda client: client.create_instance(wanted()))
+    assert isinstance(error, NotReady)
+    assert error.sent is Sent.NO
+
+
+@pytest.mark.parametrize("problem", [NotFound("the group is not found"), NotReady("the group is not ready")])
+def test_only_a_new_group_that_takes_no_rules_yet_makes_a_launch_uncertain(bench: Bench, problem: CloudError) -> None:
+    bench.faults.choose = on("add_security_rule", Fault(before=problem))
+    error = failed(bench, lambda client: client.create_instance(wanted()))
+    assert isinstance(error, NotReady)
+    assert error.sent is Sent.MAYBE, "the same call goes on from there"
+
+
+def test_a_launch_that_is_not_ready_was_refused(bench: Bench) -> None:
+    bench.faults.choose = on("create_instance", Fault(before=NotReady("the subnet is being made")))
+    assert failed(bench, lambda client: client.create_instance(wanted())).sent is Sent.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -732,7 +886,207 @@ def test_a_machine_of_somebody_else_shows_the_disk_that_it_was_given(bench: Benc
     assert "the default one of its network" in str(error)
 
 
+def test_a_disk_that_is_gone_leaves_a_machine_with_a_disk_of_unknown_size(bench: Bench) -> None:
+    bench.make()
+    bench.adopt("theirs")
+    (theirs,) = [machine for machine in bench.listed() if machine.name == "theirs"]
+    gone = Fault(before=NotFound("the disk is not found"))
+    bench.faults.choose = on("get_disk", gone, gone)
+    assert bench.got(theirs.cloud_id).disk_size == Bytes()
+    error = failed(bench, lambda client: client.resize_volume(theirs.cloud_id, Bytes(60, "GiB")))
+    assert (type(error), error.operation) == (NotFound, "get_disk")
+
+
+def test_a_project_that_is_not_found_is_no_missing_machine(bench: Bench) -> None:
+    made = bench.make()
+    bench.faults.choose = on("get_project", Fault(before=NotFound("the project is not found")))
+    error = failed(bench, lambda client: client.get_instance(made.cloud_id))
+    assert isinstance(error, Unavailable)
+    assert "project" in str(error)
+
+
+@pytest.mark.parametrize("operation", ["get_security_group", "list_security_rules"])
+def test_a_group_that_is_gone_is_no_missing_machine(bench: Bench, operation: str) -> None:
+    made = bench.make()
+    bench.faults.choose = on(operation, Fault(before=NotFound("the group is not found")))
+    error = failed(bench, lambda client: client.replace_firewall_rules(made.cloud_id, rules()))
+    assert (type(error), error.operation) == (NotFound, operation)
+
+
+# Large messages
+
+
+def test_machines_with_much_user_data_are_listed_over_the_limit_of_4_mib(bench: Bench) -> None:
+    script = "#!/bin/sh\n" + "# padding\n" * 45_000
+
+    async def many(client: NebiusClient) -> int:
+        for number in range(10):
+            await client.create_instance(wanted(f"bp-test-aaaaaaaaaaaa-{number:06d}", user_data=script))
+        return len(await client.list_instances())
+
+    assert bench.run(many) == 10
+    size = sum(len(message.spec.SerializeToString()) for message in bench.messages("create_instance"))
+    assert size > 4 * 2**20
+
+
+def test_a_launch_that_is_too_large_to_send_is_rejected_and_no_quota(bench: Bench) -> None:
+    script = "#!/bin/sh\n" + "# padding\n" * 500_000
+    error = failed(bench, lambda client: client.create_instance(wanted(user_data=script)))
+    assert type(error) is Rejected
+    assert error.sent is Sent.REFUSED
+    assert "user_data" in str(error)
+    assert "# padding" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("CLIENT: Received message larger than max (5 vs. 4)", Unavailable),
+        ("SERVER: Received message larger than max (5 vs. 4)", Rejected),
+        ("CLIENT: Sent message larger than max (5 vs. 4)", Rejected),
+        ("SERVER: Sent message larger than max (5 vs. 4)", Unavailable),
+        ("grpc: received message larger than max (5 vs. 4)", Rejected),
+        ("trying to send message larger than max (5 vs. 4)", Unavailable),
+        ("gRPC message exceeds maximum size 4: 5", Rejected),
+        ("compute.disk.size is exceeded", OutOfQuota),
+    ],
+)
+def test_the_size_of_a_message_is_no_quota(message: str, kind: type) -> None:
+    status = RequestStatusExtended(
+        code=StatusCode.RESOURCE_EXHAUSTED, message=message, details=[], service_errors=[], request_id="", trace_id=""
+    )
+    assert type(nebius_api.explain(status, "list_instances")) is kind
+
+
+def test_a_list_of_ever_new_pages_ends_with_an_error(quiet: Bench) -> None:
+    asked = 0
+
+    async def endless(request: Any, **how: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return SimpleNamespace(items=[], next_page_token=f"page-{asked}")
+
+    error = failed(quiet, lambda client: client._pages(endless, SimpleNamespace, "", "list_instances"))
+    assert isinstance(error, Unavailable)
+    assert "more than 10000 pages" in str(error)
+    assert asked == 10_000
+
+
 # Operations
+
+
+def test_why_a_launch_failed_after_it_was_accepted_stands_in_the_machine(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, how={"boot_s": 60.0})
+    bench.faults.choose = on("create_instance", Fault(fails_after_s=10.0))
+
+    async def whole(client: NebiusClient) -> None:
+        made = await client.create_instance(wanted())
+        (pending,) = await client.list_instances()
+        assert (pending.status, pending.messages) == (LifecycleStatus.PENDING, ())
+        assert "get_operation" not in bench.served.calls, "nothing is wrong yet"
+        bench.clock.passed += 20.0
+        (listed,) = await client.list_instances()
+        got = await client.get_instance(made.cloud_id)
+        assert listed.status is got.status is LifecycleStatus.FAILED
+        assert listed.messages == got.messages
+        assert listed.messages[0].startswith("create_instance failed at Nebius: no room was found")
+        assert bench.served.calls.count("get_operation") == 1, "it is read once"
+
+    bench.run(whole)
+    (unknown,) = bench.listed()
+    assert unknown.messages == (), "another client knows of no operation"
+    bench.stop()
+
+
+def test_operation_error_of_a_launch_whose_machine_never_came_is_told_until_its_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails_later=True)
+
+    async def whole(client: NebiusClient) -> None:
+        made = await client.create_instance(wanted(instance_type=native("gpu_8x_b200_sxm6")))
+        assert made.status is LifecycleStatus.PENDING
+        assert await client.list_instances() == []
+        for _ in range(2):
+            found = await client.get_instance(made.cloud_id)
+            assert (found.status, found.ref_id) == (LifecycleStatus.FAILED, REF)
+            assert "no gpu_8x_b200_sxm6 is left" in found.messages[0]
+        assert bench.served.calls.count("get_operation") == 1
+        await client.terminate_instance(made.cloud_id)
+        with pytest.raises(InstanceNotFound):
+            await client.get_instance(made.cloud_id)
+
+    bench.run(whole)
+    bench.stop()
+
+
+def test_a_machine_that_vanished_after_its_launch_went_well_is_not_found(bench: Bench) -> None:
+    async def whole(client: NebiusClient) -> None:
+        made = await client.create_instance(wanted())
+        bench.run_beside(lambda other: other.terminate_instance(made.cloud_id))
+        with pytest.raises(InstanceNotFound):
+            await client.get_instance(made.cloud_id)
+
+    bench.run(whole)
+
+
+def test_why_a_start_came_to_nothing_stands_in_the_machine_and_a_repeated_start_raises_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails_later=True)
+    rare = min((offer for offer in catalogue.offers() if offer.stock), key=lambda offer: offer.stock or 0)
+    fields = {"instance_type": native(rare.type, rare.location), "location": rare.location}
+
+    async def whole(client: NebiusClient) -> None:
+        made = await client.create_instance(wanted(**fields))
+        await client.stop_instance(made.cloud_id)
+        others = [
+            await client.create_instance(wanted(f"bp-test-aaaaaaaaaaaa-10000{number}", **fields))
+            for number in range(rare.stock or 0)
+        ]
+        await client.start_instance(made.cloud_id)
+        (listed,) = await client.list_instances(InstanceFilter(cloud_ids=(made.cloud_id,)))
+        for found in (listed, await client.get_instance(made.cloud_id)):
+            assert found.status is LifecycleStatus.STOPPED
+            assert found.messages[0].startswith(f"start_instance failed at Nebius: no {rare.type} is left")
+        with pytest.raises(OutOfStock) as caught:
+            await client.start_instance(made.cloud_id)
+        assert (caught.value.operation, caught.value.code) == ("start_instance", "RESOURCE_EXHAUSTED")
+        assert bench.served.calls.count("get_operation") == bench.served.calls.count("start_instance") == 1
+        await client.terminate_instance(others[0].cloud_id)
+        await client.start_instance(made.cloud_id)
+        found = await client.get_instance(made.cloud_id)
+        assert (found.status, found.messages) == (LifecycleStatus.RUNNING, ())
+
+    bench.run(whole)
+    bench.stop()
+
+
+def test_resource_exhausted_of_an_operation_is_quota_as_it_is_of_a_call(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails_later=True, limit=0)
+
+    async def whole(client: NebiusClient) -> None:
+        made = await client.create_instance(wanted())
+        found = await client.get_instance(made.cloud_id)
+        assert "quota of 0 instances is exceeded" in found.messages[0]
+        failure = client._begun[made.cloud_id].failure
+        assert isinstance(failure, OutOfQuota)
+
+    bench.run(whole)
+    bench.stop()
+
+
+def test_an_operation_that_cannot_be_read_leaves_the_list_whole_and_is_asked_for_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, how={"boot_s": 60.0})
+
+    async def whole(client: NebiusClient) -> None:
+        bench.faults.choose = on("create_instance", Fault(fails_after_s=10.0))
+        await client.create_instance(wanted())
+        bench.clock.passed += 20.0
+        bench.faults.choose = on("get_operation", Fault(before=Trouble(Way.DROPPED)))
+        (first,) = await client.list_instances()
+        (second,) = await client.list_instances()
+        assert (first.status, first.messages) == (LifecycleStatus.FAILED, ())
+        assert "no room was found" in second.messages[0]
+
+    bench.run(whole)
+    bench.stop()
 
 
 @pytest.mark.parametrize(("limit", "kind"), [(None, OutOfStock), (0, OutOfQuota)])
@@ -831,10 +1185,18 @@ def test_trap_a_rule_that_comes_back_is_made_again_and_not_answered_from_memory(
     assert len(set(keys)) == len(keys), "a key that was used is answered with what was made then"
 
 
-def test_a_group_that_other_machines_share_is_left_alone(bench: Bench) -> None:
+def test_a_forgotten_machine_keeps_the_group_that_bears_its_name(bench: Bench) -> None:
     made = bench.make()
     bench.run(lambda client: client.update_mark(made.cloud_id, address=None))
-    error = failed(bench, lambda client: client.replace_firewall_rules(made.cloud_id, rules()))
+    bench.run(lambda client: client.replace_firewall_rules(made.cloud_id, rules(rule(80))))
+    assert meaning(bench.got(made.cloud_id).firewall_rules) == meaning(rules(rule(80)))
+
+
+def test_a_group_of_another_machine_is_left_alone(bench: Bench) -> None:
+    bench.make()
+    bench.adopt("bp-test-aaaaaaaaaaaa-000002", shares_group=True)
+    (theirs,) = [machine for machine in bench.listed() if machine.name != "web"]
+    error = failed(bench, lambda client: client.replace_firewall_rules(theirs.cloud_id, rules()))
     assert isinstance(error, Rejected)
     assert "no security group of its own" in str(error)
 

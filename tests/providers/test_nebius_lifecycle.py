@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from brevplan.contract.client import Connection, Pacer, Urgency
+from brevplan.contract.errors import NotReady
 from brevplan.contract.provider import ProviderSpec
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
 from brevplan.providers import registry
@@ -26,6 +28,9 @@ from tests.world import Lab, VirtualClock, actions, configuration
 
 LOST = Fault(after=Trouble(Way.DROPPED))
 FIREWALL = 'resource "firewall" "web" {\n  ingress {\n    from_port = PORT\n    protocol = "tcp"\n  }\n}\n'
+
+
+REPLACED = 'on_change {\n    user_data = "replace"\n  }'
 
 
 def text(count: int = 1, body: str = "", rest: str = "") -> str:
@@ -234,6 +239,67 @@ def test_no_stock_closes_the_attempt_and_leaves_nothing(lab: NebiusLab) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(f'user_data = "echo s3cret"\n  {REPLACED}', "begins with #!"),
+     (f'user_data = "#cloud-config\\n- s3cret"\n  {REPLACED}', "no mapping of names to values"),
+     ('sub_location = "a"', "there are no zones here"), ('options = { hostname = "a b" }', "is not a host name"),
+     ('spot = true\n  tags = { created-by = "me" }', "brevplan marks machines with")],
+)  # fmt: skip
+def test_a_replacement_that_cannot_be_launched_is_an_error_of_the_plan_and_destroys_nothing(
+    lab: NebiusLab, body: str, reason: str
+) -> None:
+    applied(lab)
+    before = lab.recorded()
+    lab.text = text(1, body=body)
+    lab.served.calls.clear()
+    for attempt in (lab.plan, lab.apply):
+        with pytest.raises(DiagnosticsError) as caught:
+            attempt()
+        said = " ".join(f"{item.summary} {item.detail}" for item in caught.value.diagnostics)
+        assert reason in said
+        assert "s3cret" not in said
+    assert not {"terminate_instance", "create_instance", "add_security_group"} & set(lab.served.calls)
+    assert lab.recorded() == before
+    lab.text = text(1)
+    assert lab.is_converged(1)
+
+
+def failures(lab: NebiusLab) -> str:
+    return " ".join(str(event) for event in lab.events if "Failed" in type(event).__name__)
+
+
+@pytest.mark.parametrize("operation", ["list_subnets", "add_security_group", "create_instance"])
+def test_what_is_never_ready_is_told_and_leaves_no_attempt_behind(lab: NebiusLab, operation: str) -> None:
+    lab.faults.choose = on(operation, *[Fault(before=NotReady("the network is being deleted"))] * 100)
+    done = lab.apply()
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert "the network is being deleted" in failures(lab)
+    assert "not answered" not in failures(lab)
+    assert (lab.machines(), lab.beside(GROUPS)) == ([], 0)
+    store = lab.state()
+    assert store.intents() == []
+    store.close()
+
+
+def test_why_an_accepted_launch_failed_is_told(lab: NebiusLab) -> None:
+    lab.faults.choose = on("create_instance", Fault(fails_after_s=10.0))
+    lab.apply()
+    assert "no room was found for" in failures(lab)
+
+
+def test_an_accepted_launch_that_never_comes_is_told_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    lab = NebiusLab(tmp_path, text(1).replace(A10, native("gpu_8x_b200_sxm6")), fails_later=True)
+    done = lab.apply(Options(allow_no_stock=True))
+    assert done.result is not None
+    assert len(done.result.failed) == 1
+    assert "no gpu_8x_b200_sxm6 is left" in failures(lab)
+    assert lab.clock.elapsed < 60, "nobody waits for a machine that will not come"
+    assert (lab.machines(), lab.beside(GROUPS), lab.recorded()) == ([], 0, {})
+    lab.served.stop()
+
+
 def test_the_quota_of_the_tenant_is_told(tmp_path: Path) -> None:
     lab = NebiusLab(tmp_path, text(2), limit=1)
     done = lab.apply()
@@ -270,6 +336,25 @@ def test_a_forgotten_machine_bears_no_mark(lab: NebiusLab) -> None:
     assert not {"environment-id", "cloud-cred-ref-id", "brevplan-address", "created-by"} & lab.labels().keys()
     assert lab.labels()["team"] == "ml"
     assert (actions(lab.plan()), lab.plan().orphans) == ({}, [])
+
+
+def test_forgotten_and_imported_again_a_machine_has_its_rules_changed_in_its_own_group(lab: NebiusLab) -> None:
+    applied(lab)
+    (cloud_id,) = lab.recorded().values()
+    rest = "removed {\n  from = instance.m\n  lifecycle {\n    destroy = false\n  }\n}\n"
+    lab.text = text(0, rest=rest).replace('resource "instance" "m"', 'resource "instance" "other"')
+    applied(lab)
+    brought = f'import {{\n  to = instance.m[0]\n  id = "{cloud_id}"\n}}\n'
+    lab.text = text(1, rest=brought)
+    applied(lab)
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=FIREWALL.replace("PORT", "443") + brought)
+    lab.served.calls.clear()
+    applied(lab)
+    assert "add_security_rule" in lab.served.calls
+    assert lab.is_converged(1)
+    applied(lab, options=Options(Mode.DESTROY))
+    assert lab.machines() == []
+    assert lab.beside(GROUPS) == 1, "the mark that says whose it was is gone: see docs/providers/nebius.md"
 
 
 def test_a_wrong_key_blocks_instead_of_buying_again(lab: NebiusLab) -> None:

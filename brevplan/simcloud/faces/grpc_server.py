@@ -102,9 +102,12 @@ class GrpcServer:
         try:
             return method.handler(asked)
         except CloudError as problem:
+            status = _status(problem).to_rpc_status(registry=REGISTRY)
+            if self._face.fails_later(method):
+                return self._face.failing(asked, status.SerializeToString())
             if not (method.changes and self._face.fails_in_operations):
                 raise
-            return common.Operation(id="operation-failed", status=_status(problem).to_rpc_status(registry=REGISTRY))
+            return common.Operation(id="operation-failed", status=status)
 
 
 class _Broken(Exception):

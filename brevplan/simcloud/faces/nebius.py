@@ -52,9 +52,12 @@ DISKS: Final = "nebius disk"
 """The kinds of the objects that stand beside machines."""
 GROUPS: Final = "nebius security group"
 RULES: Final = "nebius security rule"
+OPERATIONS: Final = "nebius operation"
+"""Those that have failed, by their ids; of all others the machine says how far they are."""
 
 FAMILIES: Final = ("ubuntu24.04-cuda13.0", "ubuntu24.04-driverless")
 
+_OPERATION_OF: Final = "operation-of-"
 _INSTANCE_ID: Final = re.compile(r"computeinstance-e00(\d{8})\Z")
 _GIB: Final = 2**30
 _ROOM: Final = 1_000_000
@@ -102,7 +105,8 @@ class NebiusFace:
 
     `limit` is how many machines the tenant may have, `quota` what it may have of a quota, by its name. `slow_groups`
     is how many calls find a new security group not ready yet, and makes its end an operation that is not over.
-    `fails_in_operations` answers a refused change with an operation that has failed.
+    `fails_in_operations` answers a refused change with an operation that has failed; with `fails_later` a refused
+    launch or start is answered with one that is under way, and has failed when it is asked for.
     """
 
     name = "nebius"
@@ -116,12 +120,13 @@ class NebiusFace:
         quota: Mapping[str, int | None] | None = None,
         slow_groups: int = 0,
         fails_in_operations: bool = False,
+        fails_later: bool = False,
         page: int = 100,
         address_of: AddressOf = lambda cloud_id: None,
     ) -> None:
         self.cloud = cloud
         self._key, self._limit, self._quota, self._slow = public_key, limit, dict(quota or {}), slow_groups
-        self.fails_in_operations = fails_in_operations
+        self.fails_in_operations, self._fails_later = fails_in_operations, fails_later
         self._page, self._address_of = page, address_of
         self.token = f"ne1-{sha256(public_key.encode()).hexdigest()}"
         self.methods: Sequence[Method] = tuple(self._methods())
@@ -145,6 +150,7 @@ class NebiusFace:
         yield Method(instances, "Delete", "terminate_instance", self.delete, True)
         yield Method(instances, "Stop", "stop_instance", self.stop, True)
         yield Method(instances, "Start", "start_instance", self.start, True)
+        yield Method(common.OperationServiceClient, "Get", "get_operation", self.operation)
         disks = compute.DiskServiceClient
         yield Method(disks, "List", "list_disks", self.disks)
         yield Method(disks, "Get", "get_disk", self.disk)
@@ -289,7 +295,8 @@ class NebiusFace:
             spot=spec.check_presence("preemptible"),
             options={"key": key, "spec": b64encode(spec.SerializeToString()).decode()},
         )
-        return _done(instance_id(self.cloud.create(attrs, asked.fault).cloud_id))
+        made = instance_id(self.cloud.create(attrs, asked.fault).cloud_id)
+        return common.Operation(id=f"{_OPERATION_OF}{made}", resource_id=made)
 
     def _made(self, name: str) -> Machine | None:
         with self.cloud.store.read():
@@ -347,6 +354,43 @@ class NebiusFace:
             raise NotReady("the instance is not stopped")
         self.cloud.start(cloud_id)
         return _done(asked.message.id)
+
+    # Operations
+
+    def fails_later(self, method: Method) -> bool:
+        return self._fails_later and method.operation in ("create_instance", "start_instance")
+
+    def failing(self, asked: Asked, status: bytes) -> Any:
+        """Keep how a launch or a start ends, and answer that it is under way."""
+        with self.cloud.store.write():
+            number = self.cloud.store.next_number(OPERATIONS)
+            # a launch that fails has an id too, under which there is never a machine
+            resource = getattr(asked.message, "id", "") or f"computeinstance-e00failed{number:06d}"
+            body = {"resource": resource, "status": b64encode(status).decode()}
+            self.cloud.store.put_object(OPERATIONS, f"operation-e00{number:06d}", body)
+        return common.Operation(id=f"operation-e00{number:06d}", resource_id=resource)
+
+    def operation(self, asked: Asked) -> Any:
+        operation_id = asked.message.id
+        if operation_id.startswith(_OPERATION_OF):
+            return self._launch_of(operation_id.removeprefix(_OPERATION_OF))
+        body = self._object(OPERATIONS, operation_id)
+        status = REGISTRY.message_class("google.rpc.Status").FromString(b64decode(body["status"]))
+        return common.Operation(id=operation_id, resource_id=body["resource"], status=status)
+
+    def _launch_of(self, resource: str) -> Any:
+        """Tell how far a launch is: its machine is pending, has failed for want of room, or is there."""
+        if not resource.startswith("computeinstance-"):
+            return _done(resource)
+        machine = self.cloud.get(_cloud_id(resource))
+        if machine.status is LifecycleStatus.PENDING:
+            return common.Operation(id=f"{_OPERATION_OF}{resource}", resource_id=resource)
+        if machine.status is LifecycleStatus.FAILED:
+            # 8: RESOURCE_EXHAUSTED, and no detail that says more
+            words = f"no room was found for {machine.name}"
+            status = REGISTRY.message_class("google.rpc.Status")(code=8, message=words)
+            return common.Operation(id=f"{_OPERATION_OF}{resource}", resource_id=resource, status=status)
+        return _done(resource)
 
     def _shown(self, machine: Instance) -> compute.Instance:
         interfaces = []
@@ -583,7 +627,9 @@ def _region_of_subnet(subnet: str) -> str:
 
 def _done(resource: str) -> common.Operation:
     return common.Operation(
-        id=f"operation-of-{resource}", resource_id=resource, status=REGISTRY.message_class("google.rpc.Status")(code=0)
+        id=f"{_OPERATION_OF}{resource}",
+        resource_id=resource,
+        status=REGISTRY.message_class("google.rpc.Status")(code=0),
     )
 
 
