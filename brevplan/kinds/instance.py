@@ -146,8 +146,10 @@ class InstanceKind:
             found["created_at"] = f"{instance.created_at.isoformat()[:19]}Z"
         for name in reports:
             reader = _REPORTED.get(name)
-            if reader is not None:
-                found[name] = reader(instance)
+            value = reader(instance) if reader is not None else None
+            # a machine always has these: what the cloud does not tell of one machine is no drift
+            if reader is not None and (value or name not in ("firewall_rules", "instance_type")):
+                found[name] = value
         if traits is not None:
             found["provider_name"] = traits.provider
         return found
