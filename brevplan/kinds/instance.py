@@ -146,10 +146,11 @@ class InstanceKind:
             found["created_at"] = f"{instance.created_at.isoformat()[:19]}Z"
         for name in reports:
             reader = _REPORTED.get(name)
-            value = reader(instance) if reader is not None else None
-            # a machine always has these: what the cloud does not tell of one machine is no drift
-            if reader is not None and (value or name not in ("firewall_rules", "instance_type")):
-                found[name] = value
+            # every machine has a type and rules: where this one's are not told, nothing is known to differ
+            is_told = instance.firewall_rules is not None if name == "firewall_rules" else True
+            is_told = bool(instance.instance_type) if name == "instance_type" else is_told
+            if reader is not None and is_told:
+                found[name] = reader(instance)
         if traits is not None:
             found["provider_name"] = traits.provider
         return found

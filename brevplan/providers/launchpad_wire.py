@@ -108,6 +108,9 @@ _MEMORY_OF_ONE: Final[Mapping[str, frozenset[int]]] = {
 }  # fmt: skip
 """Nominal GB of one GPU. The API calls its figure the total of a type, and has given that of one GPU, too."""
 
+_MOST_MEMORY_OF_ONE: Final = 300
+"""No GPU has more GB than this: a greater figure is the total."""
+
 _SXM: Final = {"A100": "SXM4", "B200": "SXM6", "B300": "SXM6", "H100": "SXM5", "H200": "SXM5", "V100": "SXM2"}
 """The socket of a card that is only said to have one."""
 
@@ -353,6 +356,7 @@ def _types(offer: Offer) -> Iterator[InstanceType]:
                 base_price=_price(offer, name),
                 is_available=count > 0,
                 stock=max(0, count),
+                can_modify_firewall=True,
                 deploy_time_s=_DEPLOY_S.get(offer.cloud, _USUAL_DEPLOY_S),
             )
         )
@@ -379,13 +383,14 @@ def _gpu(gpu: _TypeGpu) -> Gpu:
 
 
 def memory_of_one(name: str, model: str, given: int, count: int) -> int:
-    """Give the GB of one GPU. What is given is the total, as it is described, unless it is what one GPU has."""
+    """Give the GB of one GPU. What is given is the total, as it is described, unless it is what such a GPU has."""
     bare, size = _without_size(model)
-    known = _MEMORY_OF_ONE.get(name) or _MEMORY_OF_ONE.get(bare) or frozenset()
-    known = frozenset({size}) if size else known
+    is_said = size and name in (bare, model)
+    known = frozenset({size}) if is_said else _MEMORY_OF_ONE.get(name) or _MEMORY_OF_ONE.get(bare) or frozenset()
     if given in known or count < 2 or given % count:
         return given
-    return given // count
+    each = given // count
+    return each if each in known or not known or given > _MOST_MEMORY_OF_ONE else given
 
 
 def _without_size(model: str) -> tuple[str, int]:
@@ -564,9 +569,6 @@ def check_launch(attrs: CreateInstanceAttrs) -> None:
     for field in ("sub_location", "spot", "filesystems", "image_id", "user_data", "disk_size"):
         if getattr(attrs, field):
             raise impossible(f"{field}: LaunchPad cannot be asked for it; leave it out")
-    unknown = sorted(attrs.options.keys() - OPTIONS.keys())
-    if unknown:
-        raise impossible(f'options: LaunchPad has no option "{unknown[0]}"')
     named = sorted(experience(attrs.options))
     if len(named) > 1:
         raise impossible(f"options: {' and '.join(named)} name the experience more than once")
