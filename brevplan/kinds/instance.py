@@ -76,6 +76,9 @@ _IDENTITY: Final = (
 )  # fmt: skip
 """What only the provider knows once the machine is there."""
 
+_NEVER_EMPTY: Final = ("instance_type", "location")
+"""What every machine has: where a cloud does not tell it of one, it is not known to differ."""
+
 _EMPTY: Final[Mapping[str, Value]] = {
     "authorized_keys": List((), STRING),
     "filesystems": List((), STRING),
@@ -146,9 +149,7 @@ class InstanceKind:
             found["created_at"] = f"{instance.created_at.isoformat()[:19]}Z"
         for name in reports:
             reader = _REPORTED.get(name)
-            # every machine has a type and rules: where this one's are not told, nothing is known to differ
-            is_told = instance.firewall_rules is not None if name == "firewall_rules" else True
-            is_told = bool(instance.instance_type) if name == "instance_type" else is_told
+            is_told = name not in _NEVER_EMPTY or getattr(instance, name)
             if reader is not None and is_told:
                 found[name] = reader(instance)
         if traits is not None:

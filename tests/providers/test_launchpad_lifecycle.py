@@ -493,6 +493,17 @@ def test_trap_1_an_imported_machine_is_not_replaced_for_the_name_of_its_model(la
     assert lab.is_converged(1)
 
 
+def test_a_type_that_no_answer_tells_is_no_reason_for_a_replacement(tmp_path: Path) -> None:
+    """Without its cluster, and with its tags deleted, nothing says what it is."""
+    lab = LaunchLab(tmp_path, text(1))
+    applied(lab)
+    lab.wire = transport_to(LaunchpadFace(lab.sim, TOKEN, is_bare=True), lab.clock)
+    lab.sim.set_tags(lab.machines()[0].body.cloud_id, {"tags": "{}"})
+    plan = lab.plan()
+    assert actions(plan) == {}
+    assert [change.blocked for change in plan.changes if change.blocked] == []
+
+
 def test_offers_of_another_delivery_are_not_those_of_a_moment_ago(tmp_path: Path) -> None:
     lab = LaunchLab(tmp_path, "")
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
