@@ -48,7 +48,10 @@ _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIuY6PuXNmyrB4jqJ5YVhE0W0nqXU
 _BEGIN, _END = "<!-- matrix -->", "<!-- end of matrix -->"
 _OTHERWISE: Final = {"aws": "all, by its SDK", "local": "no API", "nebius": "all, by its SDK"}
 """How calls are checked where there is no description for HTTP."""
-_LOST: Final = re.compile(r"lost|answer")
+_LOST: Final = re.compile(
+    r"lost_answer_(neither|of_a_list|of_a_launch)|answer_that_cannot_be_read|launch_(without_an_answer|that_was_lost)"
+)
+"""How tests are called that lose the answer to a launch."""
 
 
 def results_of(name: str, folder: Path) -> list[Result]:

@@ -13,7 +13,7 @@ import click
 from brevplan.cli.terminal import Terminal
 from brevplan.contract.duration import parse_duration
 from brevplan.diagnostics import failure
-from brevplan.operations.simulate import ARGUMENTS, KEY_ARGUMENTS, Wishes, check_providers
+from brevplan.operations.simulate import ARGUMENTS, KEY_ARGUMENTS, Wishes, check_providers, check_types
 from brevplan.operations.simulate import simulate as serve
 from brevplan.operations.world import system_world
 
@@ -38,6 +38,8 @@ from brevplan.operations.world import system_world
 def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str, no_color: bool, **how: Any) -> int:
     """Serve simulated clouds over HTTP, each speaking its provider's API, until Ctrl-C."""
     wanted = check_providers(names)
+    if not key.strip():
+        raise failure("Invalid option", "-key is empty: the clouds would let everybody in.", hint="-key=simulated")
     wishes = Wishes(
         Path(terminal.directory, path).absolute(),
         key,
@@ -48,7 +50,7 @@ def simulate(terminal: Terminal, /, names: tuple[str, ...], path: str, key: str,
         how["fail_rate"],
         how["lost_response_rate"],
         how["seed"],
-        frozenset(filter(None, how["out_of_stock"].split(","))),
+        check_types(filter(None, how["out_of_stock"].split(","))),
         how["requests_per_minute"],
     )
 

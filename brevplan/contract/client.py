@@ -102,6 +102,8 @@ class Traits:
     """Instance attributes whose value in list and get is the truth, so that drift in them is drift."""
     api_type: ApiType = ApiType.GLOBAL
     firewall_pattern: FirewallPattern = FirewallPattern.NATIVE
+    takes_cloud_config: bool = False
+    """With the firewall in the user data: the user's own may be `#cloud-config` as well, and not only a script."""
     firewall: FirewallReach = FirewallReach()
     recoverable: Literal["full", "partial", "by import block"] = "full"
     """How much of a lost state can be restored from the cloud."""

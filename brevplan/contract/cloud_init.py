@@ -17,6 +17,12 @@ _ADDED: Final = "list(append)+dict(no_replace,recurse_list)+str()"
 """How our part is laid over the user's: lists grow, and what is said already stays."""
 
 
+def is_configuration(text: str) -> bool:
+    """Tell configuration from all else; `#cloud-config-archive` and the like are other formats."""
+    first = text.partition("\n")[0].split()
+    return first[:1] == [CONFIGURATION] and text.startswith(CONFIGURATION)
+
+
 def user_data(*, public_key: str, script: str, configuration: str = "") -> str:
     """Write user data that lets an SSH key in for the image's own user, and runs a script at the first start.
 
@@ -26,7 +32,7 @@ def user_data(*, public_key: str, script: str, configuration: str = "") -> str:
     from email.mime.multipart import MIMEMultipart  # here, because only a launch needs it
     from email.mime.text import MIMEText
 
-    if configuration and not configuration.startswith(CONFIGURATION):
+    if configuration and not is_configuration(configuration):
         raise ValueError(f"configuration for cloud-init begins with {CONFIGURATION}")
     parts = [("cloud-config", "brevplan-1-user.cfg", configuration)] if configuration else []
     # ours comes last: a part is laid over those before it as the part itself says

@@ -25,6 +25,8 @@ class Argument:
     default: object = None
     minimum: float | None = None
     description: str = ""
+    beside: str = ""
+    """The argument that this one goes with: taken from where another value of that stands, it would open nothing."""
 
 
 COMMON_ARGUMENTS: tuple[Argument, ...] = (

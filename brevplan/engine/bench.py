@@ -143,7 +143,7 @@ class Bench:
         """Turn findings into messages; what is wrong with a whole block is told for its first instance only."""
         for finding in findings:
             span = finding.span or declaration.span_of(finding.attribute)
-            if finding.attribute.partition("[")[0] in secret_names:
+            if finding.tells_value and finding.attribute.partition("[")[0] in secret_names:
                 detail = f'"{finding.attribute}" is not valid; its value is sensitive and not shown.'
                 finding = replace(finding, detail=detail, hint="")
             told = (finding.summary, finding.detail, str(span))
@@ -181,6 +181,12 @@ class Bench:
         if not problem:
             self.needs.add(alias)
         return f"its catalogue cannot be read: {problem}" if problem else ""
+
+    def priced(self, alias: str, machine: Instance) -> Instance:
+        """Give a machine with its price; ask for the catalogue where only that may know it."""
+        if machine.hourly_price is None and alias not in self.facts.types and not self.options.offline:
+            self.lacks_catalogue(alias)
+        return self.facts.priced(alias, machine)
 
     # what stands in the way of a launch
 

@@ -65,7 +65,7 @@ def discover(
         (forgotten if row.role is Role.FORGOTTEN else recorded).add((row.account, row.cloud_id))
     claims = _claims(facts, declared)
     return [
-        _judged(facts, alias, machine, claims, wanted, forgotten)
+        _judged(facts, alias, facts.priced(alias, machine), claims, wanted, forgotten)
         for alias, machine in _machines(facts)
         if _key(facts, alias, machine) not in recorded
     ]

@@ -105,6 +105,8 @@ class Finding:
     detail: str
     hint: str = ""
     span: Span | None = None
+    tells_value: bool = True
+    """Whether the detail may hold the argument's value, so that it is not shown where that is sensitive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace as with_fields
+
 from brevplan.contract.client import Traits
 from brevplan.contract.model import DEAD, Image, Instance, InstanceType, Location
 from brevplan.contract.provider import ProviderSpec
@@ -244,6 +246,14 @@ class Facts:
                 continue  # another workspace's, told by its address
             found.append(Orphan(alias, machine))
         return sorted(found, key=lambda orphan: (orphan.alias, orphan.instance.cloud_id))
+
+    def priced(self, alias: str, machine: Instance) -> Instance:
+        """Give a machine with the price of its type, where its cloud does not tell one and the catalogue was read."""
+        if machine.hourly_price is not None:
+            return machine
+        sold = self.types.get(alias, {}).get((machine.instance_type, machine.location))
+        price = sold.base_price if sold is not None else None
+        return with_fields(machine, hourly_price=price.amount) if price is not None else machine
 
     def machine(self, alias: str, cloud_id: str, ref_id: str) -> Instance | None:
         """Find a living machine of an account by its cloud id or its ref_id."""

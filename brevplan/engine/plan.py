@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from decimal import Decimal
 
+from brevplan.contract.model import Instance
 from brevplan.diagnostics import Diagnostics, as_warning
 from brevplan.engine.address import Address, path_names
 from brevplan.engine.bench import Bench, Inputs
@@ -24,7 +25,7 @@ from brevplan.engine.expand import expand, mode_of
 from brevplan.engine.imports import read_imports
 from brevplan.engine.kind import Kind, NeedsCatalogue
 from brevplan.engine.moves import Moves, check_moves, check_removals, still_declared
-from brevplan.engine.observed import Facts, Orphan
+from brevplan.engine.observed import Facts
 from brevplan.engine.outputs import plan_outputs
 from brevplan.engine.peers import follow_members
 from brevplan.engine.ports import Record
@@ -85,6 +86,9 @@ class _Fold:
         self.spread_create_first()
         self.recover_recorded_only()
         changes = sift([*bench.changes.values(), *extra], self.options)
+        orphans = self.orphans()
+        if bench.needs and not self.options.offline:
+            return Needs(frozenset(bench.facts.views))
         outputs = plan_outputs(self.config, self.scope, bench.facts, self.options.mode, changes, self.diagnostics)
         if self.options.mode is not Mode.DESTROY and not self.options.offline:
             check_all(self.scope, self.diagnostics)
@@ -96,7 +100,7 @@ class _Fold:
             outputs,
             total_cost(changes),
             sorted(bench.drift, key=lambda change: change.address),
-            self.orphans(),
+            orphans,
         )
         return Folded(plan, self.scope, self.diagnostics, self.contexts, cleanups, self.books(changes))
 
@@ -360,7 +364,7 @@ class _Fold:
     def orphans(self) -> list[OrphanNote]:
         adopted = frozenset((c.account, c.cloud_id) for c in self.bench.changes.values() if c.cloud_id)
         return [
-            _orphan_note(orphan)
+            _orphan_note(orphan.alias, self.bench.priced(orphan.alias, orphan.instance))
             for orphan in self.bench.facts.orphans(adopted)
             if not self.bench.is_reaped(orphan.instance)
         ]
@@ -383,10 +387,9 @@ def total_cost(changes: list[Change]) -> Cost:
     return Cost(before, after, unknown_before, unknown_after)
 
 
-def _orphan_note(orphan: Orphan) -> OrphanNote:
-    machine = orphan.instance
+def _orphan_note(alias: str, machine: Instance) -> OrphanNote:
     return OrphanNote(
-        orphan.alias,
+        alias,
         machine.cloud_id,
         machine.ref_id,
         machine.address,

@@ -187,6 +187,8 @@ def _preliminary(subject: Subject, desired: Desired) -> dict[str, Value]:
 
 def _existing(bench: Bench, subject: Subject, sighting: Present) -> Change:
     record, machine = sighting.record, sighting.instance
+    if record is None and machine is not None:
+        machine = bench.priced(sighting.account or subject.alias, machine)
     current = bench.current(subject.kind, record, machine, sighting.account or subject.alias)
     for name in subject.desired.secret_names:
         if current.get(name) is not None:

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, ModifyFirewall, Traits
+from brevplan.contract.cloud_init import CONFIGURATION, is_configuration
 from brevplan.contract.duration import parse_duration
-from brevplan.contract.errors import Rejected
+from brevplan.contract.errors import CloudError
 from brevplan.contract.model import (
     HALTED,
     CloudId,
@@ -184,11 +185,12 @@ class InstanceKind:
             return []
         try:
             ability.provider.check_launch(self.request({"public_key": _ANY_KEY, **asked}, _NOBODY))
-        except Rejected as problem:
+        except CloudError as problem:
             argument, _, reason = problem.message.partition(": ")
             if not reason or argument not in self.schema.argument_order:
                 argument, reason = "instance_type", problem.message
-            return [Finding(argument, "Not possible here", f"{ability.traits.provider}: {reason}")]
+            detail = f"{ability.traits.provider}: {reason}"
+            return [Finding(argument, "Not possible here", detail, tells_value=argument != "user_data")]
         return []
 
     def _from_catalogue(self, outcome: Outcome, ability: Ability, address: Address) -> None:
@@ -477,6 +479,10 @@ def _declared(
     tags = wanted["tags"]
     if isinstance(tags, Map) and None in tags.items.values():
         wanted["tags"] = Map({name: value for name, value in tags.items.items() if value is not None}, STRING)
+    options = wanted["options"]
+    if isinstance(options, Mapping_):
+        # they are sent as texts: true and "true" are the same
+        wanted["options"] = Object({name: _option_text(value) for name, value in options.items.items()})
     if wanted.get("name") is None:
         wanted["name"] = default_name(address)
     key = wanted.get("public_key")
@@ -492,6 +498,13 @@ def _declared(
         wanted["firewall_rules"] = effective(members, ability.traits.firewall, ability.peers, own)
         wanted["firewalls"] = List([_firewall_id(member) for member in members], STRING)
     return wanted
+
+
+def _option_text(value: Value) -> Value:
+    is_plain = (
+        value is None or isinstance(value, (str, *_COLLECTIONS)) or has_unknown(value) or reveal(value) is not value
+    )
+    return value if is_plain else to_string(value)
 
 
 def _other_type(wanted: Attributes, current: Attributes, ability: Ability) -> InstanceType | None:
@@ -687,7 +700,11 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
     findings: list[Finding] = []
     options = reveal(desired.get("options"))
     known = ability.provider.options
-    for name in options.items if isinstance(options, Mapping_) else ():
+    for name, value in options.items.items() if isinstance(options, Mapping_) else ():
+        if isinstance(reveal(value), _COLLECTIONS):
+            findings.append(
+                Finding("options", "Unsuitable value", f'"{name}": a string, a number or a bool is needed.')
+            )
         if name not in known:
             shown = f"Options of {ability.traits.provider}: {', '.join(sorted(known))}." if known else ""
             findings.append(
@@ -699,17 +716,26 @@ def _check_ability(desired: Attributes, ability: Ability) -> list[Finding]:
     script = reveal(desired.get("user_data"))
     has_data = script not in (None, "")
     is_ours = ability.traits.firewall_pattern is FirewallPattern.USER_DATA
-    if is_ours and isinstance(script, str) and script and not script.startswith("#!"):
+    may_configure = ability.traits.takes_cloud_config
+    is_joined = isinstance(script, str) and (script.startswith("#!") or (may_configure and is_configuration(script)))
+    if is_ours and isinstance(script, str) and script and not is_joined:
+        configuration = f", or as configuration with {CONFIGURATION} as its first line" if may_configure else ""
         findings.append(
             Finding(
                 "user_data", "Not possible here",
                 f"At {ability.traits.provider} it goes into the start-up script that sets the firewall up.",
-                "Write it as a script of its own that begins with #!, such as #!/bin/sh.",
+                f"Write it as a script of its own that begins with #!, such as #!/bin/sh{configuration}.",
+                tells_value=False,
             )
         )  # fmt: skip
     if has_data and Capability.USER_DATA not in ability.traits.capabilities:
         findings.append(
-            Finding("user_data", "Not possible here", f"{ability.traits.provider} takes no user data at creation.")
+            Finding(
+                "user_data",
+                "Not possible here",
+                f"{ability.traits.provider} takes no user data at creation.",
+                tells_value=False,
+            )
         )
     return findings
 

@@ -57,7 +57,8 @@ class CatalogueCache:
         return found if is_young and found.version == VERSION else None
 
     def put(self, account: Account, found: Catalogue) -> None:
-        path = self._path(account)
+        """Keep a catalogue, unless its provider says that it is never to be kept."""
+        path = self._path(account) if account.traits.catalogue_poll_s > 0 else None
         if path is None:
             return
         partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")

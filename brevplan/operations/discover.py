@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brevplan.contract.model import DEAD
 from brevplan.diagnostics import Diagnostic, Diagnostics, error, failure
 from brevplan.engine.accounts import Account
 from brevplan.engine.address import Address, path_names
@@ -17,6 +18,7 @@ from brevplan.engine.ports import Record
 from brevplan.engine.provider_choice import ProviderChoice
 from brevplan.engine.scope import ModuleScope
 from brevplan.lang.values import Value
+from brevplan.operations.catalogue_cache import catalogue_cache
 from brevplan.operations.generating import check_target, default_provider
 from brevplan.operations.planning import (
     Memory,
@@ -28,7 +30,7 @@ from brevplan.operations.planning import (
     workspace_of,
 )
 from brevplan.operations.project import DATA_KINDS, KINDS, Project
-from brevplan.operations.session import close_accounts, open_accounts, provider_keys
+from brevplan.operations.session import close_accounts, open_accounts, provider_keys, read_catalogues
 from brevplan.operations.world import Outside, ProjectFiles
 from brevplan.state.errors import StateError
 
@@ -68,6 +70,7 @@ async def look_around(project: Project, request: Request, world: Outside, adopt_
         )
         try:
             facts = await gather_facts(project, request, store, memory, accounts, workspace, False, None, diagnostics)
+            await read_catalogues(accounts, _without_prices(facts), facts, catalogue_cache(request.environment))
         finally:
             await close_accounts(accounts)
     except StateError as problem:
@@ -79,6 +82,14 @@ async def look_around(project: Project, request: Request, world: Outside, adopt_
     found = _judged(project, facts, rows, scope, values)
     adopted = _write(project, facts, found, adopt_into) if adopt_into is not None else {}
     return Discovery(found, problems, adopted)
+
+
+def _without_prices(facts: Facts) -> list[str]:
+    """Give the accounts that show a living machine and do not say what it costs."""
+    return [
+        alias for alias, view in sorted(facts.views.items())
+        if any(one.hourly_price is None and one.status not in DEAD for one in view.machines.values())
+    ]  # fmt: skip
 
 
 def _unverified(facts: Facts, accounts: Mapping[str, Account]) -> list[Diagnostic]:

@@ -74,6 +74,7 @@ def _imported(found: Planned, address: Address) -> Imported:
                 hint="Let it go there: a removed block with lifecycle { destroy = false }.",
             )
         )  # fmt: skip
+    machine = found.facts.priced(change.alias, machine)
     return Imported(address, change.alias, machine, block_to_keep(found, address), tuple(items))
 
 

@@ -155,14 +155,16 @@ def read_settings(
     for name, argument in spec.all_arguments().items():
         prepared = block.arguments.get(name) if block is not None else None
         if prepared is None:
-            settings[name] = environment.get(argument.environment, "") if argument.environment else None
+            from_there = environment.get(argument.environment, "") if argument.environment else None
+            settings[name] = from_there if _goes_with(argument, settings, spec, environment, block) else None
             if not settings[name] and (argument.sensitive or argument.required):
                 try:
                     stored = stored if stored is not None else stored_credentials(environment, key)
                 except DiagnosticsError as problem:
                     diagnostics.extend(problem.diagnostics)
                     return None
-                settings[name] = stored.get(name)
+                is_one = stored.get(argument.beside) in (None, settings.get(argument.beside))
+                settings[name] = stored.get(name) if is_one else None
             if not settings[name]:
                 settings[name] = _default(argument)
             continue
@@ -186,6 +188,21 @@ def read_settings(
             )  # fmt: skip
             good = False
     return settings if good else None
+
+
+def _goes_with(
+    argument: Argument,
+    settings: Mapping[str, object],
+    spec: ProviderSpec,
+    environment: Mapping[str, str],
+    block: ProviderBlock | None,
+) -> bool:
+    """Tell whether half of a credential in the environment fits the other half: halves of two keys open nothing."""
+    other = spec.all_arguments().get(argument.beside)
+    if other is None:
+        return True
+    there = environment.get(other.environment)
+    return there == settings.get(other.name) if there else block is not None and other.name in block.arguments
 
 
 _NULL = object()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from errno import EADDRINUSE
 
 from brevplan.diagnostics import failure, suggest
 from brevplan.operations.world import Outside
+from brevplan.simcloud.catalogue import offers
 from brevplan.simcloud.practice import ARGUMENTS, FACES, KEY_ARGUMENTS, Practice, Wishes
 
-__all__ = ["ARGUMENTS", "KEY_ARGUMENTS", "Wishes", "check_providers", "simulate"]
+__all__ = ["ARGUMENTS", "KEY_ARGUMENTS", "Wishes", "check_providers", "check_types", "simulate"]
 
 
 def check_providers(names: Sequence[str]) -> list[str]:
@@ -19,6 +21,17 @@ def check_providers(names: Sequence[str]) -> list[str]:
             hint = suggest(name, sorted(FACES)) or f"There are: {', '.join(sorted(FACES))}."
             raise failure("Unknown provider", f'"{name}" has no simulated cloud.', hint=hint)
     return sorted(set(names)) or sorted(FACES)
+
+
+def check_types(names: Iterable[str]) -> frozenset[str]:
+    """Give the names of types of the simulated catalogue; raise `DiagnosticsError` for one that is not in it."""
+    wanted, known = frozenset(names), {offer.type for offer in offers()}
+    for name in sorted(wanted - known):
+        raise failure(
+            "Unknown instance type", f'"{name}" is no type of the simulated catalogue.',
+            hint=suggest(name, sorted(known)) or "brevplan offers, without any provider configured, lists them.",
+        )  # fmt: skip
+    return wanted
 
 
 async def simulate(
@@ -47,7 +60,8 @@ async def simulate(
             "Extra is missing", f"The simulated clouds need {problem.name}.", hint="pip install 'brevplan[simulate]'"
         ) from None
     except OSError as problem:
-        raise failure("Simulated clouds cannot be served", f"{problem}.", hint="-port=0 takes a free port.") from None
+        hint = "-port=0 takes a free port." if problem.errno == EADDRINUSE else "-path says where the clouds are kept."
+        raise failure("Simulated clouds cannot be served", f"{problem}.", hint=hint) from None
     try:
         ready(endpoints, practice.ssh_port)
         await over.wait()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, Connection, Traits, Urgency
 from brevplan.contract.errors import (
+    AuthFailed,
     CloudError,
     InstanceNotFound,
     NotFound,
@@ -49,7 +50,7 @@ from brevplan.contract.model import (
 )
 from brevplan.contract.provider import Argument, ProviderSpec
 from brevplan.providers.aws_catalogue import Catalogue
-from brevplan.providers.aws_firewall import by_group, observed
+from brevplan.providers.aws_firewall import by_group, observed, wanted
 from brevplan.providers.aws_groups import SecurityGroups
 from brevplan.providers.aws_images import ImageFinder
 from brevplan.providers.aws_rows import (
@@ -72,6 +73,7 @@ from brevplan.providers.aws_rows import (
     api_tags,
     is_enabled,
     is_users,
+    mark_in,
     marks_of,
     read_instance,
     ssh_user_of,
@@ -91,11 +93,11 @@ ARGUMENTS: Final = (
         description="The id of an access key.",
     ),
     Argument(
-        "secret_access_key", sensitive=True, required=True, environment="AWS_SECRET_ACCESS_KEY",
+        "secret_access_key", sensitive=True, required=True, environment="AWS_SECRET_ACCESS_KEY", beside="access_key_id",
         description="The secret of the access key.",
     ),
     Argument(
-        "session_token", sensitive=True, environment="AWS_SESSION_TOKEN",
+        "session_token", sensitive=True, environment="AWS_SESSION_TOKEN", beside="access_key_id",
         description="The token that goes with a temporary access key.",
     ),
     Argument(
@@ -112,7 +114,7 @@ ARGUMENTS: Final = (
 OPTIONS: Final = {
     "iam_instance_profile": "The name of an instance profile that the machine gets.",
     "image_name": "The name of an image, with wildcards; the newest one is taken.",
-    "image_owner": "Whose image is meant by image_name: an account id, or self, amazon, aws-marketplace.",
+    "image_owner": "Whose image image_name means, which needs it: an account id, self, amazon or aws-marketplace.",
     "image_parameter": "The name of an SSM parameter that holds the id of an image.",
     "subnet_id": "The subnet of the machine; its zone is the machine's. The default VPC when it is left out.",
 }
@@ -237,14 +239,13 @@ class Ec2Client:
             # nothing was launched, whatever became of key and group: release() removes them
             problem.sent = Sent.NO
             raise
-        self._where[attrs.ref_id] = attrs.location
         made = await self._wire.call(
             attrs.location, "run_instances", Made, operation="create_instance", urgency=Urgency.CREATE, **request
         )
         row = made.instances[0]
         self._where[row.instance_id] = attrs.location
         return replace(
-            read_instance(row, attrs.location, {}, {}, self._clock.now(), self._ended),
+            read_instance(row, attrs.location, {}, None, self._clock.now(), self._ended),
             ref_id=attrs.ref_id,
             cloud_cred_ref_id=attrs.cloud_cred_ref_id,
             address=attrs.address,
@@ -339,17 +340,18 @@ class Ec2Client:
     async def replace_firewall_rules(self, cloud_id: CloudId, rules: FirewallRules) -> None:
         operation = "replace_firewall_rules"
         region, row = await self._row(cloud_id, operation)
-        group = row.our_group
+        group = row.own_group
         if group:
             present = await self._groups.rules(region, [group], operation)
-            await self._groups.set_rules(region, group, rules, present, operation)
-            return
-        # not made by us: its own groups may be other machines', too, and are left alone
-        group, present = await self._groups.made(region, f"{OURS}{cloud_id}", row.vpc_id or "", {}, operation)
+        else:
+            group, present = await self._groups.made(region, f"{OURS}{cloud_id}", row.vpc_id or "", {}, operation)
         await self._groups.set_rules(region, group, rules, present, operation)
-        await self._wire.call(
-            region, "modify_instance_attribute", type(None), operation=operation, InstanceId=cloud_id, Groups=[group]
-        )
+        if list(row.groups) != [group]:
+            # the others may be other machines', too: this one leaves them, and they stay as they are
+            await self._wire.call(
+                region, "modify_instance_attribute", type(None), operation=operation, InstanceId=cloud_id,
+                Groups=[group],
+            )  # fmt: skip
 
     # Regions
 
@@ -405,15 +407,18 @@ class Ec2Client:
     async def _read(self, region: str, rows: Sequence[Row], operation: str, urgency: Urgency) -> list[Instance]:
         """Give machines with their disks and rules, which EC2 tells elsewhere, for many of them at once."""
         living = [row for row in rows if not row.is_over]
-        groups = [row.our_group for row in living if row.our_group]
+        groups = [group for row in living if row.own_group for group in row.groups]
         sizes, present = await asyncio.gather(
             self._sizes(region, living, operation, urgency), self._groups.rules(region, groups, operation, urgency)
         )
-        rules = {group: observed(found) for group, found in by_group(present).items()}
-        # a group that nothing was said of lets nothing through
-        rules |= {group: observed(()) for group in groups if group not in rules}
+        told = by_group(present)
         now = self._clock.now()
-        found = [read_instance(row, region, sizes, rules, now, self._ended) for row in rows]
+        found = []
+        for row in rows:
+            # a machine in several groups lets through what any of them does
+            open_to = [rule for group in row.groups for rule in told.get(group, ())]
+            rules = observed(open_to) if row.own_group and not row.is_over else None
+            found.append(read_instance(row, region, sizes, rules, now, self._ended))
         self._where |= {name: region for machine in found for name in (machine.cloud_id, machine.ref_id) if name}
         return found
 
@@ -453,8 +458,9 @@ class Ec2Client:
 
     async def _launch(self, attrs: CreateInstanceAttrs) -> dict[str, Any]:
         """Make what a launch needs, and give its request: the same for the same attempt, however often it is asked."""
-        _check(attrs)
+        check_launch(attrs)
         region = _region(attrs.location)
+        self._where[attrs.ref_id] = region  # what fails from here on has left something there, and nowhere else
         image = await self._images.find(attrs, region)
         subnet = await self._subnet(region, attrs.options.get("subnet_id", ""))
         tags = marks_of(attrs)
@@ -477,7 +483,14 @@ class Ec2Client:
             # without one the library makes a new one for every call, and a repeated launch is a second machine
             "ClientToken": attrs.ref_id,
             "KeyName": attrs.ref_id,
-            "BlockDeviceMappings": [{"DeviceName": image.root_device_name or "/dev/sda1", "Ebs": disk}],
+            "BlockDeviceMappings": [
+                {"DeviceName": image.root_device_name or "/dev/sda1", "Ebs": disk},
+                # what else an image brings would outlive the machine, and cost, wherever the image says so
+                *(
+                    {"DeviceName": name, "Ebs": {"DeleteOnTermination": True, **({"VolumeSize": size} if size else {})}}
+                    for name, size in image.other_disks.items()
+                ),
+            ],
             "MetadataOptions": {"HttpTokens": "required"},
             "TagSpecifications": [{"ResourceType": kind, "Tags": every} for kind in ("instance", "volume")],
         }
@@ -539,12 +552,12 @@ class Ec2Client:
             *(
                 SideObject(kind="security group", id=group.group_id, ref_id=group.group_name or "")
                 for group in groups
-                if (group.group_name or "").startswith(OURS)
+                if mark_in(group.tags, group.group_name or "")
             ),
             *(
                 SideObject(kind="key pair", id=key.key_name, ref_id=key.key_name)
                 for key in keys.key_pairs
-                if key.key_name.startswith(OURS)
+                if mark_in(key.tags, key.key_name)
             ),
         ]
 
@@ -552,14 +565,27 @@ class Ec2Client:
         if not ref_id.startswith(OURS):
             return  # the mark of a machine that others made may be the name of what they still need
         known = self._where.get(ref_id)
-        regions = (known,) if known else await self._everywhere(operation, Urgency.SETTLE)
-        await together([self._release_in(region, ref_id, operation) for region in regions])
+        if known:
+            await self._release_in(known, ref_id, operation)
+            return
+        regions = await self._everywhere(operation, Urgency.SETTLE)
+        answers = await asyncio.gather(
+            *(self._release_in(region, ref_id, operation) for region in regions), return_exceptions=True
+        )
+        problems = [answer for answer in answers if isinstance(answer, BaseException)]
+        # a region that lets this key do nothing holds nothing that it made; where none lets it, the key is wrong
+        told = [one for one in problems if not isinstance(one, AuthFailed)] or problems[len(regions) - 1 :]
+        if told:
+            raise told[0]
 
     async def _release_in(self, region: str, ref_id: RefId, operation: str) -> None:
         # one that is not there is deleted as well as any, says EC2
-        await self._wire.call(
+        key = self._wire.call(
             region, "delete_key_pair", type(None), operation=operation, urgency=Urgency.SETTLE, KeyName=ref_id
         )
+        await _all_of([key, self._delete_group(region, ref_id, operation)])
+
+    async def _delete_group(self, region: str, ref_id: RefId, operation: str) -> None:
         for group in await self._groups.named(region, ref_id, operation):
             try:
                 await self._wire.call(
@@ -573,6 +599,13 @@ class Ec2Client:
                 continue
 
 
+async def _all_of(calls: Sequence[Awaitable[None]]) -> None:
+    """Carry all of them out, also where one fails, and then raise the first failure."""
+    for answer in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+
+
 def _region(name: str) -> str:
     """Give a region's name, which becomes part of a host name; raise `Rejected` for what cannot be one."""
     if not _REGION.match(name):
@@ -583,8 +616,18 @@ def _region(name: str) -> str:
 # Launching
 
 
-def _check(attrs: CreateInstanceAttrs) -> None:
+def check_launch(attrs: CreateInstanceAttrs) -> None:
+    """Raise `Rejected` for what EC2 cannot be asked for."""
     _check_tags(attrs.tags, "create_instance")
+    if attrs.options.get("image_name") and not attrs.options.get("image_owner"):
+        raise _impossible(
+            "options: image_name needs image_owner, for anybody can publish an image under any name: an account id, "
+            "self, amazon or aws-marketplace"
+        )
+    try:
+        wanted(attrs.firewall_rules)
+    except ValueError as problem:
+        raise _impossible(f"firewalls: {problem}") from None
     if attrs.filesystems:
         raise _impossible("filesystems: volumes are not attached here; mount them in user_data")
     if len(attrs.user_data.encode()) > _LARGEST_USER_DATA:
@@ -613,4 +656,4 @@ def connect(connection: Connection) -> Ec2Client:
     return Ec2Client(connection)
 
 
-SPEC: Final = ProviderSpec(name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(NAME, ARGUMENTS, TRAITS, connect, OPTIONS, check_launch=check_launch)

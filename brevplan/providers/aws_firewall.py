@@ -13,7 +13,7 @@ from hashlib import blake2s
 from ipaddress import ip_network
 from typing import Any, Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from brevplan.contract.model import FirewallRule, FirewallRules
 
@@ -45,7 +45,7 @@ class GroupRule(Struct, rename="pascal"):
 
 
 class GroupRules(Struct, rename="pascal"):
-    security_group_rules: list[GroupRule] = field(default_factory=list)
+    security_group_rules: list[GroupRule]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,7 +102,7 @@ def wanted(rules: FirewallRules) -> dict[Permission, str]:
         for protocol in _PROTOCOLS:
             for source in ANYWHERE:
                 found.setdefault(Permission(True, protocol, DNS_PORT, DNS_PORT, source), set()).add("dns")
-    return {permission: _description(words) for permission, words in found.items()}
+    return {permission: _description(permission, words) for permission, words in found.items()}
 
 
 def difference(rules: FirewallRules, present: Iterable[GroupRule]) -> Difference:
@@ -224,9 +224,14 @@ def _plain(text: str) -> str:
         return text  # a group's or a list's id
 
 
-def _description(words: set[str]) -> str:
+def _description(permission: Permission, words: set[str]) -> str:
     text = " ".join([_PREFIX, *sorted(words)]) if words else ""
-    return text if len(text) <= _LONGEST else _PREFIX
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"{len(words)} rules open {permission.protocol} {permission.low} to {permission.source}, "
+            "which is more than can be told apart: join some of them"
+        )
+    return text
 
 
 def _words(rule: GroupRule) -> list[str]:

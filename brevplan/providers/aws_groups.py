@@ -9,7 +9,7 @@ from brevplan.contract.client import Urgency
 from brevplan.contract.errors import DuplicateFirewallRule, NotFound, Rejected, Sent
 from brevplan.contract.model import FirewallRules
 from brevplan.providers.aws_firewall import Difference, GroupRule, GroupRules, Permission, difference, fresh
-from brevplan.providers.aws_rows import Group, Groups, api_tags
+from brevplan.providers.aws_rows import Group, Groups, MadeGroup, api_tags
 from brevplan.providers.aws_wire import FILTER_VALUES, NAME, Wire, chunks, together
 
 
@@ -28,7 +28,7 @@ class SecurityGroups:
         labels: dict[str, Any] = {"TagSpecifications": spec} if tags else {}
         try:
             made = await self._wire.call(
-                region, "create_security_group", Group, operation=operation, urgency=Urgency.SETTLE, GroupName=name,
+                region, "create_security_group", MadeGroup, operation=operation, urgency=Urgency.SETTLE, GroupName=name,
                 Description="The firewall of one machine, made by brevplan", **place, **labels,
             )  # fmt: skip
             return made.group_id, [fresh(made.group_id)]

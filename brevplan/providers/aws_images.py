@@ -14,8 +14,6 @@ from brevplan.providers.aws_wire import NAME, Wire
 DEEP_LEARNING_IMAGE: Final = (
     "/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 )
-UBUNTU_IMAGE: Final = "ubuntu/images/hvm-ssd*/ubuntu-jammy-22.04-{architecture}-server-*"
-CANONICAL: Final = "099720109477"
 
 
 class ImageFinder:
@@ -41,19 +39,13 @@ class ImageFinder:
         if options.get("image_parameter"):
             return await self._image_of_parameter(region, options["image_parameter"])
         if options.get("image_name"):
-            owner: dict[str, Any] = {"Owners": [options["image_owner"]]} if options.get("image_owner") else {}
             filters = [{"Name": "name", "Values": [options["image_name"]]}, {"Name": "state", "Values": ["available"]}]
-            return await self._newest_image(region, options["image_name"], Filters=filters, **owner)
+            return await self._newest_image(
+                region, options["image_name"], Owners=[options.get("image_owner", "self")], Filters=filters
+            )
         row = await self._catalogue.row(region, attrs.instance_type)
         architecture = row.architectures[0] if row.architectures else "x86_64"
-        if row.gpu_info is not None:
-            return await self._image_of_parameter(region, DEEP_LEARNING_IMAGE.format(architecture=architecture))
-        short = {"x86_64": "amd64"}.get(architecture, architecture)
-        return await self._newest_image(
-            region, "Ubuntu 22.04", Owners=[CANONICAL],
-            Filters=[{"Name": "name", "Values": [UBUNTU_IMAGE.format(architecture=short)]},
-                     {"Name": "state", "Values": ["available"]}],
-        )  # fmt: skip
+        return await self._image_of_parameter(region, DEEP_LEARNING_IMAGE.format(architecture=architecture))
 
     async def _image_of_parameter(self, region: str, name: str) -> Image:
         try:

@@ -62,6 +62,7 @@ class _Tag(Struct, rename="pascal"):
 
 class _Ebs(Struct, rename="pascal"):
     volume_id: str | None = ""
+    attach_time: datetime | None = None
     volume_size: int | None = None
 
 
@@ -74,6 +75,11 @@ class Group(Struct, rename="pascal"):
     group_id: str = ""
     group_name: str | None = ""
     vpc_id: str | None = ""
+    tags: list[_Tag] = field(default_factory=list)
+
+
+class MadeGroup(Struct, rename="pascal"):
+    group_id: Annotated[str, Meta(min_length=1)]
 
 
 class _Interface(Struct, rename="pascal"):
@@ -123,11 +129,25 @@ class Row(Struct, rename="pascal"):
         return ""
 
     @property
-    def our_group(self) -> str:
-        """Give the id of the security group that is this machine's firewall; empty where it has none of ours."""
+    def groups(self) -> dict[str, str]:
+        """Give the names of the machine's security groups by their ids."""
         # given to a network interface, a group is told there, and need not be among the machine's own
-        groups = [*self.security_groups, *(group for card in self.network_interfaces for group in card.groups)]
-        return next((group.group_id for group in groups if (group.group_name or "").startswith(OURS)), "")
+        found = [*self.security_groups, *(group for card in self.network_interfaces for group in card.groups)]
+        return {group.group_id: group.group_name or "" for group in found if group.group_id}
+
+    @property
+    def own_group(self) -> str:
+        """Give the id of the group that was made for this machine alone; empty where there is none."""
+        names = {self.tag_values.get(REF_TAG) or f"{OURS}{self.instance_id}", f"{OURS}{self.instance_id}"}
+        return next((group_id for group_id, name in self.groups.items() if name in names), "")
+
+    @property
+    def created_at(self) -> datetime | None:
+        """Give when the machine was made: a start sets its launch time anew, and leaves its root disk attached."""
+        for mapping in self.block_device_mappings:
+            if mapping.device_name == self.root_device_name and mapping.ebs and mapping.ebs.attach_time:
+                return mapping.ebs.attach_time
+        return self.launch_time
 
     @property
     def tag_values(self) -> dict[str, str]:
@@ -183,6 +203,14 @@ class Image(Struct, rename="pascal"):
         disks = {one.device_name: one.ebs.volume_size for one in self.block_device_mappings if one.ebs}
         return disks.get(self.root_device_name) or 0
 
+    @property
+    def other_disks(self) -> dict[str, int | None]:
+        """Give the GiB of the volumes beside the root disk, by the names of their devices."""
+        return {
+            one.device_name: one.ebs.volume_size for one in self.block_device_mappings
+            if one.ebs and one.device_name and one.device_name != self.root_device_name
+        }  # fmt: skip
+
 
 class Images(Struct, rename="pascal"):
     images: list[Image]
@@ -202,6 +230,7 @@ class Groups(Struct, rename="pascal"):
 
 class _KeyPair(Struct, rename="pascal"):
     key_name: str = ""
+    tags: list[_Tag] = field(default_factory=list)
 
 
 class KeyPairs(Struct, rename="pascal"):
@@ -224,7 +253,7 @@ def read_instance(
     row: Row,
     region: str,
     sizes: Mapping[str, int],
-    rules: Mapping[str, FirewallRules],
+    rules: FirewallRules | None,
     now: datetime,
     ended: set[str],
 ) -> Instance:
@@ -252,11 +281,11 @@ def read_instance(
         disk_size=Bytes(size, "GiB") if size else Bytes(),
         ssh_user=tags.get(USER_TAG) or SSH_USER,
         spot=spot,
-        firewall_rules=rules.get(row.our_group) if row.our_group else None,
+        firewall_rules=rules,
         tags={key: value for key, value in tags.items() if is_users(key)},
         stoppable=row.root_device_type != "instance-store" and not spot,
         rebootable=True,
-        created_at=row.launch_time.astimezone(UTC) if row.launch_time else None,
+        created_at=row.created_at.astimezone(UTC) if row.created_at else None,
     )
 
 
@@ -275,6 +304,11 @@ def _messages(row: Row) -> Iterable[str]:
         yield f'EC2 calls its state "{row.status_name}", which is not known here'
     if row.state_reason and (row.state_reason.message or row.state_reason.code):
         yield row.state_reason.message or row.state_reason.code or ""
+
+
+def mark_in(tags: Iterable[_Tag], name: str) -> bool:
+    """Tell whether what stands beside machines bears the mark of the attempt that it is called by."""
+    return any(tag.key == REF_TAG and tag.value == name for tag in tags)
 
 
 def api_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:

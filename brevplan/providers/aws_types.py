@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from brevplan.contract.bytes import Bytes
+from brevplan.contract.gpu import canonical_name, nominal_gb
 from brevplan.contract.model import Gpu, InstanceType, Money, Storage, type_id
 
 PROVIDER: Final = "aws"
@@ -24,10 +25,6 @@ DISK_MONTH: Final = Decimal("0.08")
 _DISK_HOUR: Final = Money((DISK_MONTH / 730).quantize(Decimal("0.000000001")))
 _LARGEST_DISK: Final = Bytes(16, "TiB")
 
-_NOMINAL_GB: Final = {144384: 141, 183359: 180, 275040: 288}
-"""By the MiB that are reported, where neither GiB nor GB give the number on the box: H200, B200, B300."""
-
-_NAMES: Final = {"RTX PRO SERVER 6000": "RTX PRO 6000"}
 _INTERCONNECT: Final = {
     "p3": "SXM2", "p3dn": "SXM2", "p4d": "SXM4", "p4de": "SXM4", "p5": "SXM5", "p5e": "SXM5", "p5en": "SXM5",
     "p6": "SXM6",
@@ -137,24 +134,22 @@ def _local(disk: _LocalDisk) -> Storage:
 
 
 def _gpu(gpu: _Named, native: str) -> Gpu:
-    name = gpu.name.upper()
+    name = canonical_name(gpu.name)
     family = native.partition(".")[0].partition("-")[0]
     part = gpu.gpu_partition_size or 1.0
     return Gpu(
-        name=_NAMES.get(name, name),
+        name=name,
         type=gpu.name if part >= 1 else f"{gpu.name}, {part:g} of one",
         # of a part of a GPU there are none, and one to work with
         count=gpu.count or gpu.logical_gpu_count or 1,
-        memory=Bytes(nominal_gb(gpu.memory.get("SizeInMiB", 0)), "GB"),
+        memory=Bytes(nominal_gb(name, gb_of(gpu.memory.get("SizeInMiB", 0))), "GB"),
         interconnect=_INTERCONNECT.get(family, "PCIe"),
         manufacturer="NVIDIA" if gpu.manufacturer.upper() == "NVIDIA" else "unknown",
     )
 
 
-def nominal_gb(mib: int) -> int:
-    """Give the size that is on the box: whole GiB are sold under the same number of GB, all else is GB by itself."""
-    if mib in _NOMINAL_GB:
-        return _NOMINAL_GB[mib]
+def gb_of(mib: int) -> int:
+    """Give what is reported in GB: whole GiB are sold under the same number of GB, all else is GB by itself."""
     return mib // 1024 if mib % 1024 == 0 else round(mib * 1024**2 / 10**9)
 
 

@@ -1,8 +1,9 @@
 """The one door to AWS: a client a service and region, the pacer before every request, errors in the contract's words.
 
-A request is made once: botocore's own retries are off, and neither its configuration files nor its environment
-variables are read. What went wrong is told by the error's code, never by the HTTP status alone: EC2 answers nearly
-everything with 400, and what is out of stock with 500.
+A request is made once: botocore's own retries are off. Its configuration files are not read, nor are the environment
+variables that lead it to other credentials, regions or addresses; those of proxies and certificates are. What is wrong
+is told by the error's code, never by the HTTP status alone: EC2 answers nearly everything with 400, and what is out of
+stock with 500.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.providers.http import request_timeout
 from brevplan.version import VERSION
 
 T = TypeVar("T")
@@ -96,20 +98,19 @@ class Wire:
         self._pacer = connection.pacer
         self._key_id = _text(settings, "access_key_id")
         self._secret = _text(settings, "secret_access_key")
-        self._token = _session_token(connection, self._key_id)
+        self._token = _text(settings, "session_token")
         if not self._key_id or not self._secret:
             raise AuthFailed(
                 "access_key_id or secret_access_key is empty: set them, or $AWS_ACCESS_KEY_ID and "
                 "$AWS_SECRET_ACCESS_KEY", provider=NAME, sent=Sent.NO,
             )  # fmt: skip
+        _need_library()
         self._endpoint = _endpoint(settings, "endpoint")
         self._pricing_endpoint = _endpoint(settings, "pricing_endpoint") or self._endpoint
-        timeout = settings.get("request_timeout")
-        self._timeout = float(timeout) if isinstance(timeout, (int, float)) and timeout else 30.0
+        self._timeout = request_timeout(settings)
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
-        _need_library()
 
     @property
     def key_id(self) -> str:
@@ -186,16 +187,22 @@ class Wire:
         _LOG.log(_TRACE, "%s: %s %s in %s (%s)", operation, service, method, region, ", ".join(sorted(parameters)))
         try:
             client = await self._client(service, region)
+        except (BotoCoreError, ValueError, OSError) as problem:
+            raise Rejected(
+                f"the library for AWS cannot be set up: {self.redacted(str(problem))[:_SHOWN]}",
+                provider=NAME, operation=operation, sent=Sent.NO,
+            ) from None  # fmt: skip
+        try:
             answer: dict[str, Any] = await getattr(client, method)(**parameters)
         except ClientError as problem:
             raise self._refused(problem.response, operation) from None
         except BotoCoreError as problem:
             raise self._lost(problem, operation) from None
         except ResponseParserError:
-            raise Unavailable(
-                "the answer cannot be read: it was cut short, or somebody else answered",
-                provider=NAME, operation=operation, sent=Sent.MAYBE,
-            ) from None  # fmt: skip
+            raise _of_somebody_else(operation) from None
+        if service == "ec2" and not (answer.get("ResponseMetadata") or {}).get("RequestId"):
+            # every answer of EC2 has one; a page that some gateway serves with 200 has not, and reads as empty
+            raise _of_somebody_else(operation)
         return answer
 
     async def _client(self, service: str, region: str) -> Any:
@@ -222,6 +229,9 @@ class Wire:
                 max_pool_connections=32,
                 user_agent_extra=f"brevplan/{VERSION}",
                 ignore_configured_endpoint_urls=True,
+                use_fips_endpoint=False,
+                use_dualstack_endpoint=False,
+                defaults_mode="legacy",
             ),
         )
 
@@ -314,13 +324,11 @@ def _text(settings: Mapping[str, object], name: str) -> str:
     return text
 
 
-def _session_token(connection: Connection, key_id: str) -> str:
-    """Give the token that belongs to the key: one from the environment goes with the key there, and no other."""
-    token = _text(connection.settings, "session_token")
-    environment = connection.environment
-    if token and token == environment.get("AWS_SESSION_TOKEN") and key_id != environment.get("AWS_ACCESS_KEY_ID"):
-        return ""
-    return token
+def _of_somebody_else(operation: str) -> Unavailable:
+    return Unavailable(
+        "the answer cannot be read: it was cut short, or somebody else answered",
+        provider=NAME, operation=operation, sent=Sent.MAYBE,
+    )  # fmt: skip
 
 
 def _endpoint(settings: Mapping[str, object], name: str) -> str:
@@ -329,14 +337,17 @@ def _endpoint(settings: Mapping[str, object], name: str) -> str:
     text = str(settings.get(name) or "")
     if not text:
         return ""
+    from botocore.utils import is_valid_endpoint_url
+
     try:
         url = urlsplit(text)
-        is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.username is None
+        is_good = url.scheme in ("http", "https") and url.username is None and url.port != 0
     except ValueError:
         is_good = False
-    if not is_good:
+    if not is_good or not is_valid_endpoint_url(text):
         raise Rejected(
-            f'{name} is not a URL such as https://ec2.example.com, without a credential in it',
+            f"{name} is not a URL such as https://ec2.example.com: without a credential in it, and with a host whose "
+            "name is made of letters, digits and hyphens",
             provider=NAME, sent=Sent.NO,
         )  # fmt: skip
     return text.rstrip("/")

@@ -10,7 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -19,21 +19,8 @@ from msgspec.structs import replace as with_fields
 
 from brevplan.contract.bytes import UNITS, Bytes
 from brevplan.contract.client import Capability, Connection, Traits, Urgency
-from brevplan.contract.errors import (
-    AuthFailed,
-    CloudError,
-    ImageNotFound,
-    InstanceNotFound,
-    NotFound,
-    NotImplemented_,
-    NotReady,
-    OutOfQuota,
-    OutOfStock,
-    Rejected,
-    Sent,
-    Unavailable,
-)
-from brevplan.contract.gpu import architectures_beside
+from brevplan.contract.errors import InstanceNotFound, NotReady, Rejected, Sent
+from brevplan.contract.gpu import architectures_beside, canonical_name, interconnect, nominal_gb
 from brevplan.contract.model import (
     EVERY_INSTANCE,
     EVERY_TYPE,
@@ -56,7 +43,8 @@ from brevplan.contract.model import (
     with_type_id,
 )
 from brevplan.contract.provider import Argument, ProviderSpec
-from brevplan.providers.http import Answer, HttpApi, api_key, by_status, segment, tuned
+from brevplan.providers.fluidstack_errors import LAUNCH, START, STOP, TERMINATE, explained
+from brevplan.providers.http import HttpApi, api_key, segment, tuned
 
 NAME: Final = "fluidstack"
 BASE_URL: Final = "https://{region}.atlas.fluidstack.io/api/v1alpha1"
@@ -71,6 +59,8 @@ _IMAGE_SCHEME: Final = "image://"
 _SSH_USER: Final = "ubuntu"
 
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_PRICE: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,200})?\Z")
+"""What a price is written as; a fraction that HCL has worked out has some 150 digits."""
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 
 ARGUMENTS: Final = (
@@ -108,6 +98,7 @@ TRAITS: Final = Traits(
     # Nobody promises the order of file systems. User data are shown with what brevplan has put beside them.
     reports=frozenset({"image_id", "instance_type", "location", "name", "power_state", "spot", "tags"}),
     firewall_pattern=FirewallPattern.USER_DATA,
+    takes_cloud_config=True,
     catalogue_poll_s=300.0,
     creates_per_minute=10,
     # none is documented: two a second are modest
@@ -130,13 +121,6 @@ _STATUS: Final = {
     "error": LifecycleStatus.FAILED,
     _NO_STOCK: LifecycleStatus.FAILED,
 }
-
-_LAUNCH: Final = "create_instance"
-_START: Final = "start_instance"
-_STOP: Final = "stop_instance"
-_TERMINATE: Final = "terminate_instance"
-_OF_ONE_MACHINE: Final = frozenset({"get_instance", _START, _STOP, _TERMINATE})
-
 
 # What the API answers, as far as it is read
 
@@ -244,8 +228,12 @@ class FluidStackClient:
     # Coming and going
 
     async def create_instance(self, attrs: CreateInstanceAttrs) -> Instance:
-        request = self._create(attrs)
-        row = await self._api.call("POST", "instances", _Row, operation=_LAUNCH, urgency=Urgency.CREATE, body=request)
+        if attrs.location != self._region:
+            raise _impossible(
+                f'location: this block is of the region "{self._region}"; for "{attrs.location}" add a provider block'
+            )
+        request = launch_request(attrs)
+        row = await self._api.call("POST", "instances", _Row, operation=LAUNCH, urgency=Urgency.CREATE, body=request)
         made = self._instance(row)
         # the marks are what was sent, however little the answer holds
         return _with_marks(made, attrs)
@@ -253,9 +241,9 @@ class FluidStackClient:
     async def terminate_instance(self, cloud_id: CloudId) -> None:
         try:
             await self._api.call(
-                "DELETE", self._path(cloud_id, _TERMINATE), type(None), operation=_TERMINATE, urgency=Urgency.SETTLE
+                "DELETE", self._path(cloud_id, TERMINATE), type(None), operation=TERMINATE, urgency=Urgency.SETTLE
             )
-        except NotFound:
+        except InstanceNotFound:
             return
 
     async def fence(self, ref_id: RefId) -> bool:
@@ -271,10 +259,10 @@ class FluidStackClient:
     # Changing
 
     async def stop_instance(self, cloud_id: CloudId) -> None:
-        await self._power(cloud_id, _STOP, "stop", {LifecycleStatus.STOPPED, LifecycleStatus.STOPPING})
+        await self._power(cloud_id, STOP, "stop", {LifecycleStatus.STOPPED, LifecycleStatus.STOPPING})
 
     async def start_instance(self, cloud_id: CloudId) -> None:
-        await self._power(cloud_id, _START, "start", {LifecycleStatus.RUNNING, LifecycleStatus.PENDING})
+        await self._power(cloud_id, START, "start", {LifecycleStatus.RUNNING, LifecycleStatus.PENDING})
 
     async def _power(self, cloud_id: CloudId, operation: str, action: str, there: set[LifecycleStatus]) -> None:
         path = f"{self._path(cloud_id, operation)}/actions/{action}"
@@ -334,47 +322,6 @@ class FluidStackClient:
             hourly_price=self._prices.get(native_type),
         )
 
-    def _create(self, attrs: CreateInstanceAttrs) -> _Create:
-        self._check(attrs)
-        return _Create(
-            name=attrs.name or attrs.ref_id,
-            native_type=attrs.instance_type,
-            tags={REF_TAG: attrs.ref_id, CRED_TAG: attrs.cloud_cred_ref_id, **attrs.tags},
-            user_data=_user_data(attrs),
-            image=f"{_IMAGE_SCHEME}{attrs.image_id}" if attrs.image_id else UNSET,
-            filesystems=list(attrs.filesystems) or UNSET,
-            preemptible=attrs.spot or UNSET,
-            ephemeral=attrs.options.get("ephemeral") == "true" or UNSET,
-        )
-
-    def _check(self, attrs: CreateInstanceAttrs) -> None:
-        """Raise `Rejected` for what the API has no word for; nothing is sent."""
-        if attrs.location != self._region:
-            raise _impossible(
-                f'location: this block is of the region "{self._region}"; for "{attrs.location}" add a provider block'
-            )
-        if attrs.sub_location:
-            raise _impossible("sub_location: there are no zones here; leave it out")
-        if attrs.disk_size is not None:
-            raise _impossible("disk_size: a machine has the disk of its type; leave it out")
-        if attrs.image_id.startswith(_IMAGE_SCHEME):
-            bare = attrs.image_id.removeprefix(_IMAGE_SCHEME)
-            raise _impossible(f'image_id: write it as FluidStack shows it, without {_IMAGE_SCHEME}: "{bare}"')
-        ephemeral = attrs.options.get("ephemeral", "false")
-        if ephemeral not in ("true", "false"):
-            raise _impossible(f'options.ephemeral: "{ephemeral}" is neither "true" nor "false"')
-        for wanted in attrs.filesystems:
-            if not _is_uuid(wanted):
-                raise _impossible(f'filesystems: "{wanted}" is not the id of a file system, which is a UUID')
-        for key in attrs.tags:
-            if key in MARKS:
-                raise _impossible(f'tags: "{key}" is a name that brevplan marks machines with')
-            if not _TAG_KEY.match(key):
-                raise _impossible(
-                    f'tags: the key "{key}" is not 1 to 63 letters, digits, "-", "_" and ".", with a letter or a digit'
-                    " at both ends"
-                )
-
     # Types
 
     def _type(self, offer: _Type, left: int) -> InstanceType:
@@ -433,71 +380,18 @@ def _prices(settings: Mapping[str, object]) -> dict[str, Decimal]:
     assert isinstance(given, Mapping)
     found = {}
     for name, text in given.items():
-        try:
-            price = Decimal(str(text))
-        except InvalidOperation:
-            price = Decimal("NaN")
-        if not price.is_finite() or price < 0:
+        if text is None:
             raise Rejected(
-                f'prices: "{text}" for {name} is not a price in USD an hour, such as "23.60"',
+                f"prices: {name} is null, which is no price: leave the type out where its price is not known",
                 provider=NAME, sent=Sent.NO,
             )  # fmt: skip
-        found[str(name)] = price
+        if not _PRICE.match(str(text)):
+            raise Rejected(
+                f'prices: "{str(text)[:40]}" for {name} is not a price in USD an hour, such as "23.60"',
+                provider=NAME, sent=Sent.NO,
+            )  # fmt: skip
+        found[str(name)] = Decimal(str(text))
     return found
-
-
-# Errors
-
-
-def explained(answer: Answer) -> CloudError:
-    """Read a failure. Every body is `{"message": …}`, and there is no code.
-
-    Of a launch the documented refusals say that nothing was made, and those that name stock or quota; 409, 429 and the
-    like are not documented, and prove nothing.
-    """
-    text = answer.field("message") or answer.excerpt or "no reason given"
-    status, operation = answer.status, answer.operation
-    lowered = text.lower()
-    if status == 501:
-        return NotImplemented_(
-            f"FluidStack does not offer this here: {text}", http_status=status,
-            sent=Sent.MAYBE if operation == _LAUNCH else Sent.NO,
-        )  # fmt: skip
-    if operation in (_LAUNCH, _START) and status in (400, 402, 403, 404, 409, 422):
-        shortage = _shortage(lowered)
-        if shortage is not None:
-            return shortage(text, http_status=status)
-    if status in (401, 403):
-        return AuthFailed(f"{text}: check api_key and project", http_status=status)
-    if status == 404:
-        return _missing(answer, text, lowered)
-    if status == 409 and operation in (_START, _STOP, _TERMINATE):
-        return NotReady(text, http_status=status)
-    error = by_status(answer, text)
-    if status != 400:
-        error.sent = Sent.MAYBE
-    return error
-
-
-def _shortage(text: str) -> type[CloudError] | None:
-    """Tell want of stock from want of quota, by words: `{"message": "no capacity left for h100-hgx-80gb.8x"}`."""
-    if "stock" in text or "capacity" in text:
-        return OutOfStock
-    return OutOfQuota if "quota" in text or "limit" in text else None
-
-
-def _missing(answer: Answer, text: str, lowered: str) -> CloudError:
-    """Read a 404: a machine or what a launch needs is believed to be missing only when the API itself says so."""
-    if not answer.field("message") or any(word in lowered for word in ("route", "path", "page")):
-        return Unavailable(f"the endpoint does not lead to FluidStack's API: {text}", http_status=404)
-    if "project" in lowered:
-        return AuthFailed(f"{text}: check project, and that api_key is one of it", http_status=404)
-    if answer.operation in _OF_ONE_MACHINE:
-        return InstanceNotFound(text, http_status=404)
-    if answer.operation == _LAUNCH:
-        return (ImageNotFound if "image" in lowered else NotFound)(text, http_status=404)
-    # a list is never missing: it says nothing about machines
-    return Unavailable(text, http_status=404)
 
 
 # Machines
@@ -542,20 +436,68 @@ def _is_uuid(text: str) -> bool:
 # Launching
 
 
+def launch_request(attrs: CreateInstanceAttrs) -> _Create:
+    """Write what asks for a machine; raise `Rejected`, `ARGUMENT: reason`, for what the API has no word for. Pure."""
+    _check(attrs)
+    return _Create(
+        name=attrs.name or attrs.ref_id,
+        native_type=attrs.instance_type,
+        tags={REF_TAG: attrs.ref_id, CRED_TAG: attrs.cloud_cred_ref_id, **attrs.tags},
+        user_data=_user_data(attrs),
+        image=f"{_IMAGE_SCHEME}{attrs.image_id}" if attrs.image_id else UNSET,
+        filesystems=list(attrs.filesystems) or UNSET,
+        preemptible=attrs.spot or UNSET,
+        ephemeral=attrs.options.get("ephemeral") == "true" or UNSET,
+    )
+
+
+def _check(attrs: CreateInstanceAttrs) -> None:
+    if attrs.sub_location:
+        raise _impossible("sub_location: there are no zones here; leave it out")
+    if attrs.disk_size is not None:
+        raise _impossible("disk_size: a machine has the disk of its type; leave it out")
+    if attrs.image_id.startswith(_IMAGE_SCHEME):
+        bare = attrs.image_id.removeprefix(_IMAGE_SCHEME)
+        raise _impossible(f'image_id: write it as FluidStack shows it, without {_IMAGE_SCHEME}: "{bare}"')
+    ephemeral = attrs.options.get("ephemeral", "false")
+    if ephemeral not in ("true", "false"):
+        raise _impossible(f'options: ephemeral is "{ephemeral}", which is neither "true" nor "false"')
+    for wanted in attrs.filesystems:
+        if not _is_uuid(wanted):
+            raise _impossible(f'filesystems: "{wanted}" is not the id of a file system, which is a UUID')
+    for key in attrs.tags:
+        if key in MARKS:
+            raise _impossible(f'tags: "{key}" is a name that brevplan marks machines with')
+        if not _TAG_KEY.match(key):
+            raise _impossible(
+                f'tags: the key "{key}" is not 1 to 63 letters, digits, "-", "_" and ".", with a letter or a digit'
+                " at both ends"
+            )
+
+
 def _user_data(attrs: CreateInstanceAttrs) -> str:
     """Write what the machine starts with, in base64: the SSH key, the firewall, and what the user wants behind it."""
-    from brevplan.contract.cloud_init import CONFIGURATION, user_data  # here, because only a launch needs it
+    from brevplan.contract.cloud_init import is_configuration, user_data  # here, because only a launch needs it
     from brevplan.contract.ufw import start_script
 
     # a script is run by ours, once the firewall stands; configuration stands beside it
-    is_configuration = attrs.user_data.startswith(CONFIGURATION)
+    configures = is_configuration(attrs.user_data)
+    if attrs.user_data.strip() and not (configures or attrs.user_data.startswith("#!")):
+        raise _impossible(
+            "user_data: it must be a script that begins with #!, such as #!/bin/sh, or cloud-init configuration with"
+            " #cloud-config as its first line"
+        )
     try:
-        script = start_script(attrs.firewall_rules, user_data="" if is_configuration else attrs.user_data)
+        attrs.user_data.encode()
+    except UnicodeError:
+        raise _impossible("user_data: it holds something that is no text") from None
+    try:
+        script = start_script(attrs.firewall_rules, user_data="" if configures else attrs.user_data)
     except ValueError as problem:
-        raise _impossible(str(problem)) from None
+        raise _impossible(f"firewalls: {problem}") from None
     try:
         whole = user_data(
-            public_key=attrs.public_key, script=script, configuration=attrs.user_data if is_configuration else ""
+            public_key=attrs.public_key, script=script, configuration=attrs.user_data if configures else ""
         )
     except ValueError as problem:
         raise _impossible(f"public_key: {problem}") from None
@@ -563,7 +505,7 @@ def _user_data(attrs: CreateInstanceAttrs) -> str:
 
 
 def _impossible(reason: str) -> Rejected:
-    return Rejected(reason, provider=NAME, operation=_LAUNCH, sent=Sent.NO)
+    return Rejected(reason, provider=NAME, operation=LAUNCH, sent=Sent.NO)
 
 
 # Types
@@ -598,22 +540,20 @@ def read_gpu(model: str, count: int | None) -> Gpu | None:
     if not model or (count is not None and count < 1):
         return None
     parts = [part for part in model.split("_") if part]
-    memory = next((Bytes(int(part[:-2]), "GB") for part in parts if _is_memory(part)), Bytes())
+    told = next((int(part[:-2]) for part in parts if _is_memory(part)), 0)
     form = next((part for part in parts[1:] if _is_form(part)), "")
     words = [part for part in parts if part != form and not _is_memory(part)]
     if len(words) > 1 and _is_chip(words[0]):
         words = words[1:]
-    name = " ".join(words).upper().removeprefix("NVIDIA ").removeprefix("TESLA ")
-    if name.startswith("RTX A"):
-        name = name.removeprefix("RTX ")
+    name = canonical_name(" ".join(words))
     if not name:
         return None
     return Gpu(
         name=name,
         count=1 if count is None else count,
-        memory=memory,
+        memory=Bytes(nominal_gb(name, told), "GB"),
         type=model,
-        interconnect="PCIe" if form.upper() == "PCIE" else form.upper(),
+        interconnect=interconnect(form.upper(), name),
         manufacturer="unknown" if name.startswith("MI") else "NVIDIA",
     )
 
@@ -635,4 +575,6 @@ def connect(connection: Connection) -> FluidStackClient:
     return FluidStackClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(
+    name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS, check_launch=launch_request
+)

@@ -20,6 +20,7 @@ import msgspec
 
 from brevplan.contract.client import Connection, Traits, Urgency
 from brevplan.contract.errors import AuthFailed, CloudError, NotFound, RateLimited, Rejected, Sent, Unavailable
+from brevplan.providers.shown import bare, cut, on_one_line, spellings, told, without_pieces
 from brevplan.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,14 +31,8 @@ T = TypeVar("T")
 
 _LOG: Final = logging.getLogger(__name__)
 _TRACE: Final = 5
-_SHOWN: Final = 300
-"""How many characters of an answer nobody understands are shown in an error."""
-
-_SECRET_FIELDS: Final = frozenset(
-    {"api_key", "authorization", "jupyter_token", "jupyter_url", "password", "private_key", "user_data", "envs"}
-    | {"userdata", "base64_script", "x-api-key", "proxy-authorization", "cookie", "set-cookie"}
-)
-"""What is left out of a trace wherever it stands: credentials, and what users put into a machine."""
+_ANSWERED: Final = "answered"
+"""Where a request notes that an answer to it has begun."""
 
 _LONGEST_PAUSE_S: Final = 900.0
 """However long a provider asks us to stay away, we look again after this."""
@@ -58,9 +53,8 @@ class Answer:
 
     @property
     def excerpt(self) -> str:
-        """Give the beginning of the text on one line, for an error."""
-        line = " ".join(self.text.split())
-        return f"{line[:_SHOWN]}…" if len(line) > _SHOWN else line
+        """Give the text on one line, for an error: not cut yet, for what is secret in it is taken out before."""
+        return on_one_line(self.text)
 
     def field(self, *names: str) -> str:
         """Give the text at a path of names in the body; empty where there is none."""
@@ -103,7 +97,8 @@ class HttpApi:
         self._pacer = connection.pacer
         self._clock = connection.clock
         self._explain = explain
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        written = {text for secret in secrets if secret for text in (*spellings(secret), quote(secret, safe=""))}
+        self._secrets = sorted(written, key=len, reverse=True)
         endpoint = str(connection.settings.get("endpoint") or base_url)
         _check_endpoint(endpoint, self._provider)
         transport = connection.extra.get("transport")
@@ -115,6 +110,7 @@ class HttpApi:
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
             follow_redirects=False,
             transport=transport,
+            event_hooks={"response": [_mark_answered]},
         )
 
     async def call(
@@ -136,14 +132,18 @@ class HttpApi:
         import httpx
 
         await self._pacer.admit(urgency)
+        request = self._request(method, path, operation, body, query)
         try:
-            response = await self._exchange(method, path, operation, body, query)
+            response = await self._exchange(request, operation)
         except httpx.HTTPError as problem:
             raise self._lost(problem, operation) from None
+        except (UnicodeError, OverflowError, httpx.InvalidURL) as problem:
+            # a host or a port that nothing can connect to; or an answer that leads to one
+            raise self._broken(problem, request, operation) from None
         if not response.is_success:
             error = self._explain(self._answer(response, operation))
             error.provider, error.operation = self._provider, error.operation or operation
-            error.message = self.redacted(error.message)
+            error.message, error.code = self._shown(error.message, request.content), self._shown(error.code)
             raise error
         return self._read(response, into, operation)
 
@@ -156,24 +156,54 @@ class HttpApi:
             text = text.replace(secret, "(secret)")
         return text
 
-    async def _exchange(
+    def _shown(self, text: str, sent: bytes = b"") -> str:
+        """Give a text as an error shows it: on one line, without secrets, what was `sent` among them, and then cut."""
+        return cut(self._hidden(on_one_line(text), sent))
+
+    def _hidden(self, text: str, sent: bytes) -> str:
+        text = self.redacted(text)
+        return without_pieces(text, told(sent)) if sent else text
+
+    def _request(
         self, method: str, path: str, operation: str, body: object, query: Mapping[str, str] | None
-    ) -> httpx.Response:
-        content = msgspec.json.encode(body) if body is not None else None
-        headers = {"Content-Type": "application/json"} if content is not None else None
-        request = self._client.build_request(
-            method, path.lstrip("/"), content=content, headers=headers, params=query or None
-        )
+    ) -> httpx.Request:
+        import httpx
+
+        try:
+            content = msgspec.json.encode(body) if body is not None else None
+            headers = {"Content-Type": "application/json"} if content is not None else None
+            return self._client.build_request(
+                method, path.lstrip("/"), content=content, headers=headers, params=query or None
+            )
+        except (UnicodeError, OverflowError, httpx.InvalidURL):
+            # what it is that cannot be written is not shown: it may be anything
+            raise Rejected(
+                "the request cannot be written: something in it is no text that can be sent",
+                provider=self._provider, operation=operation, sent=Sent.NO,
+            ) from None  # fmt: skip
+
+    async def _exchange(self, request: httpx.Request, operation: str) -> httpx.Response:
         if _LOG.isEnabledFor(_TRACE):
-            self._trace(f"{operation}: {method} {request.url}", content)
+            self._trace(f"{operation}: {request.method} {request.url}", request.content)
         response = await self._client.send(request)
         if _LOG.isEnabledFor(_TRACE):
-            self._trace(f"{operation}: answered {response.status_code}", response.content)
+            self._trace(f"{operation}: answered {response.status_code}", response.content, request.content)
         return response
 
-    def _trace(self, line: str, content: bytes | None) -> None:
-        shown = _bare(content) if content else ""
-        _LOG.log(_TRACE, "%s", self.redacted(f"{line} {shown}".rstrip()))
+    def _trace(self, line: str, content: bytes, sent: bytes = b"") -> None:
+        shown = bare(content) if content else ""
+        _LOG.log(_TRACE, "%s", self._hidden(f"{line} {shown}".rstrip(), sent))
+
+    def _broken(self, problem: Exception, request: httpx.Request, operation: str) -> CloudError:
+        text = self._shown(str(problem), request.content)
+        if request.extensions.get(_ANSWERED):
+            return Unavailable(
+                f"the answer leads nowhere: {text}", provider=self._provider, operation=operation, sent=Sent.MAYBE
+            )
+        return Rejected(
+            f"no connection is possible: {text}: check endpoint", provider=self._provider, operation=operation,
+            sent=Sent.NO,
+        )  # fmt: skip
 
     def _lost(self, problem: httpx.HTTPError, operation: str) -> CloudError:
         import httpx
@@ -181,7 +211,7 @@ class HttpApi:
         never_left = isinstance(
             problem, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
         )
-        text = self.redacted(str(problem)) or type(problem).__name__
+        text = self._shown(str(problem)) or type(problem).__name__
         prefix = "no connection" if never_left else "the connection was lost"
         sent = Sent.NO if never_left else Sent.MAYBE
         if isinstance(problem, httpx.TimeoutException) and not never_left:
@@ -189,10 +219,11 @@ class HttpApi:
         return Unavailable(f"{prefix}: {text}", provider=self._provider, operation=operation, sent=sent)
 
     def _answer(self, response: httpx.Response, operation: str) -> Answer:
-        text = response.text
+        # a header may name any way to read it, and some of them fail
+        text = response.content.decode(errors="replace")
         try:
             body = json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         after = retry_after(response.headers.get("Retry-After", ""), self._clock.now())
         return Answer(operation, response.status_code, self.redacted(text), body, after)
@@ -202,10 +233,10 @@ class HttpApi:
             if into is type(None):
                 return None
             return msgspec.json.decode(response.content, type=into, strict=False)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             # what happened is not known, whatever was asked for
             raise Unavailable(
-                f"the answer is not what the API describes: {self.redacted(str(problem))}",
+                f"the answer is not what the API describes: {self._shown(str(problem), response.request.content)}",
                 provider=self._provider, operation=operation, http_status=response.status_code, sent=Sent.MAYBE,
             ) from None  # fmt: skip
 
@@ -259,18 +290,34 @@ def _seconds(value: object, default: float) -> float:
 
 
 def _check_endpoint(endpoint: str, provider: str) -> None:
+    """Raise `Rejected` for what no request could be sent to, or would be sent to in another way than it reads."""
     import httpx
 
-    if "@" in endpoint:  # before anything is said that shows it: what stands before it may be a key
-        raise Rejected("endpoint must not hold a credential", provider=provider, sent=Sent.NO)
+    def wrong(reason: str) -> Rejected:
+        return Rejected(reason, provider=provider, sent=Sent.NO)
+
+    # before anything is said that shows it: what stands there may be a key
+    if "@" in endpoint:
+        raise wrong("endpoint must not hold a credential")
+    if "?" in endpoint or "#" in endpoint:
+        raise wrong("endpoint must not hold a query or a fragment: leave out what begins with ? or #")
+    shown = endpoint.encode(errors="backslashreplace").decode()
     try:
         url = httpx.URL(endpoint)
+        is_whole = url.scheme in ("http", "https") and bool(url.host)
+        url.raw_host.decode("ascii").encode("idna")
     except httpx.InvalidURL as problem:
-        raise Rejected(f'endpoint "{endpoint}" is not a URL: {problem}', provider=provider, sent=Sent.NO) from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise Rejected(
-            f'endpoint "{endpoint}" is not a URL such as https://api.example.com/v1', provider=provider, sent=Sent.NO
-        )
+        raise wrong(f'endpoint "{shown}" is not a URL: {problem}') from None
+    except UnicodeError:
+        raise wrong(f'endpoint "{shown}": its host is not a name that can be looked up') from None
+    if not is_whole:
+        raise wrong(f'endpoint "{shown}" is not a URL such as https://api.example.com/v1')
+    if url.port is not None and not 0 < url.port < 65536:
+        raise wrong(f'endpoint "{shown}": its port is not one from 1 to 65535')
+
+
+async def _mark_answered(response: httpx.Response) -> None:
+    response.request.extensions[_ANSWERED] = True
 
 
 def retry_after(text: str, now: datetime) -> float | None:
@@ -281,25 +328,7 @@ def retry_after(text: str, now: datetime) -> float | None:
         return min(float(text), _LONGEST_PAUSE_S)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return min(max(0.0, (moment - now).total_seconds()), _LONGEST_PAUSE_S)
+    except (ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - now).total_seconds()), _LONGEST_PAUSE_S)
-
-
-def _bare(content: bytes) -> str:
-    """Give JSON text with the values of secret fields left out; of anything else only its length."""
-    try:
-        data = json.loads(content)
-    except ValueError:
-        return f"({len(content)} bytes that are no JSON)"
-    return json.dumps(_without_secrets(data), ensure_ascii=False)
-
-
-def _without_secrets(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {
-            name: "(secret)" if name.lower() in _SECRET_FIELDS and value else _without_secrets(value)
-            for name, value in data.items()
-        }
-    return [_without_secrets(item) for item in data] if isinstance(data, list) else data

@@ -381,21 +381,21 @@ def _check_names(attrs: CreateInstanceAttrs) -> None:
 
 def _check_request(attrs: CreateInstanceAttrs) -> None:
     if not 1 <= len(attrs.public_key.strip()) <= _LONGEST_PUBLIC_KEY:
-        raise _rejected(f"a public key of 1 to {_LONGEST_PUBLIC_KEY} characters is needed")
+        raise _rejected(f"public_key: a public key of 1 to {_LONGEST_PUBLIC_KEY} characters is needed")
     if attrs.spot:
-        raise _rejected("Lambda has no spot machines: leave spot out")
+        raise _rejected("spot: Lambda has no spot machines, leave it out")
     if attrs.sub_location:
-        raise _rejected(f'Lambda has no zones: leave sub_location ("{attrs.sub_location}") out')
+        raise _rejected("sub_location: Lambda has no zones, leave it out")
     for name in attrs.options:
         if name not in OPTIONS:
-            raise _rejected(f'there is no option "{name}": known are {", ".join(sorted(OPTIONS))}')
+            raise _rejected(f'options: there is no "{name}": known are {", ".join(sorted(OPTIONS))}')
     if attrs.image_id and attrs.options.get("image_family"):
-        raise _rejected("image_id and the option image_family both name an image: leave one out")
+        raise _rejected("image_id: the option image_family names an image too, leave one out")
     hostname = attrs.options.get("hostname", "")
     if hostname and not _HOSTNAME.fullmatch(hostname):
-        raise _rejected(f'the option hostname "{hostname[:80]}" must be {OPTIONS["hostname"].partition(": ")[2]}')
+        raise _rejected(f'options: hostname "{hostname[:80]}" must be {OPTIONS["hostname"].partition(": ")[2]}')
     if len(attrs.user_data.encode()) > _LONGEST_USER_DATA:
-        raise _rejected(f"user_data is longer than the {_LONGEST_USER_DATA:,} bytes that Lambda takes")
+        raise _rejected(f"user_data: it is longer than the {_LONGEST_USER_DATA:,} bytes that Lambda takes")
 
 
 def _tags_of(attrs: CreateInstanceAttrs) -> list[dict[str, str]]:
@@ -412,9 +412,9 @@ def _tags_of(attrs: CreateInstanceAttrs) -> list[dict[str, str]]:
         elif len(value) > _TAG_VALUE:
             reason = f"its value has {len(value)} characters, and {_TAG_VALUE} are the most"
         if reason:
-            raise _rejected(f'the tag "{key[:80]}" cannot be written at Lambda: {reason}')
+            raise _rejected(f'tags: "{key[:80]}" cannot be written at Lambda: {reason}')
     if len(attrs.name) > _TAG_VALUE:
-        raise _rejected(f"the name has {len(attrs.name)} characters, and {_TAG_VALUE} are the most")
+        raise _rejected(f"name: it has {len(attrs.name)} characters, and {_TAG_VALUE} are the most")
     marks = {wire.REF_TAG: attrs.ref_id, wire.CRED_TAG: attrs.cloud_cred_ref_id, wire.NAME_TAG: attrs.name}
     every = {**attrs.tags, **{key: value for key, value in marks.items() if value}}
     return [{"key": key, "value": value} for key, value in sorted(every.items())]
@@ -597,4 +597,13 @@ def connect(connection: Connection) -> LambdaClient:
     return LambdaClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=PROVIDER, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+def check_launch(attrs: CreateInstanceAttrs) -> None:
+    """Raise `Rejected` for what Lambda cannot be asked for."""
+    _launch_of(attrs, attrs.name)
+    try:
+        wire.write_rules(attrs.firewall_rules)
+    except Rejected as problem:
+        raise _rejected(f"firewalls: {problem.message}") from None
+
+
+SPEC: Final = ProviderSpec(PROVIDER, ARGUMENTS, TRAITS, connect, OPTIONS, check_launch=check_launch)

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.errors import DuplicateFirewallRule, Rejected, Sent
-from brevplan.contract.gpu import architectures_beside
+from brevplan.contract.gpu import architectures_beside, canonical_name, nominal_gb
 from brevplan.contract.model import (
     CloudId,
     FirewallRule,
@@ -280,14 +280,14 @@ def parse_gpu(text: str) -> Gpu | None:
     memory, _, interconnect = inside.removesuffix(")").partition(" GB")
     if not inside.endswith(")") or not _is_number(count) or not _is_number(memory):
         return None
-    name = _without_maker(name.strip())
+    name = canonical_name(_without_maker(name.strip()))
     interconnect = interconnect.strip()
     if not name or any(mark in f"{name}{interconnect}" for mark in "()"):
         return None
     return Gpu(
         name=name,
         count=int(count),
-        memory=Bytes(int(memory), "GB"),
+        memory=Bytes(nominal_gb(name, int(memory)), "GB"),
         type=f"{name}.{interconnect}" if interconnect else name,
         interconnect=interconnect,
     )

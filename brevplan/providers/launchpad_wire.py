@@ -27,6 +27,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import canonical_name, interconnect
 from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
@@ -103,16 +104,13 @@ _MEMORY_OF_ONE: Final[Mapping[str, frozenset[int]]] = {
         "A10": (24,), "A100": (40, 80), "A16": (16, 64), "A2": (16,), "A30": (24,), "A40": (48,), "B200": (180, 192),
         "B300": (270, 288), "GB200": (186, 192), "GB300": (288,), "GGL40S": (48,), "GH200": (96, 144),
         "H100": (80, 94, 96), "H200": (141,), "L4": (24,), "L40": (48,), "L40S": (48,), "T4": (16,), "V100": (16, 32),
-        "A4000": (16,), "A5000": (24,), "A6000": (48,), "RTX6000": (24, 48, 96), "RTX-PRO-6000": (96,),
+        "A4000": (16,), "A5000": (24,), "A6000": (48,), "RTX 6000": (24,), "RTX 6000 ADA": (48,), "RTX PRO 6000": (96,),
     }.items()
 }  # fmt: skip
 """Nominal GB of one GPU. The API calls its figure the total of a type, and has given that of one GPU, too."""
 
 _MOST_MEMORY_OF_ONE: Final = 300
 """No GPU has more GB than this: a greater figure is the total."""
-
-_SXM: Final = {"A100": "SXM4", "B200": "SXM6", "B300": "SXM6", "H100": "SXM5", "H200": "SXM5", "V100": "SXM2"}
-"""The socket of a card that is only said to have one."""
 
 _DEPLOY_S: Final = {"dmz": 60.0}
 _USUAL_DEPLOY_S: Final = 900.0
@@ -371,13 +369,14 @@ def _type_name(offer: Offer) -> TypeName:
 
 
 def _gpu(gpu: _TypeGpu) -> Gpu:
-    name, model = (gpu.family or gpu.model or "").upper(), (gpu.model or gpu.family or "").upper()
+    model = gpu.model or gpu.family or ""
+    name = canonical_name(_without_size(gpu.family or model)[0])
     return Gpu(
         name=name,
-        type=model,
+        type=model.upper(),
         count=gpu.count or 0,
         memory=Bytes(memory_of_one(name, model, gpu.memory_gb or 0, gpu.count or 0), "GB"),
-        interconnect=_interconnect(gpu.interconnection_type or "", name),
+        interconnect=interconnect(gpu.interconnection_type or "", name),
         manufacturer=_MANUFACTURERS.get((gpu.manufacturer or "").lower(), "unknown"),
     )
 
@@ -385,8 +384,7 @@ def _gpu(gpu: _TypeGpu) -> Gpu:
 def memory_of_one(name: str, model: str, given: int, count: int) -> int:
     """Give the GB of one GPU. What is given is the total, as it is described, unless it is what such a GPU has."""
     bare, size = _without_size(model)
-    is_said = size and name in (bare, model)
-    known = frozenset({size}) if is_said else _MEMORY_OF_ONE.get(name) or _MEMORY_OF_ONE.get(bare) or frozenset()
+    known = frozenset({size}) if size and canonical_name(bare) == name else _MEMORY_OF_ONE.get(name, frozenset())
     if given in known or count < 2 or given % count:
         return given
     each = given // count
@@ -399,11 +397,6 @@ def _without_size(model: str) -> tuple[str, int]:
     number = size[:-2]
     is_size = bare and size[-2:].upper() == "GB" and number.isascii() and number.isdigit() and len(number) < 4
     return (bare, int(number)) if is_size else (model, 0)
-
-
-def _interconnect(text: str, gpu: str) -> str:
-    name = text.upper()
-    return "PCIe" if name == "PCIE" else _SXM.get(gpu, name) if name == "SXM" else name
 
 
 def _price(offer: Offer, name: TypeName) -> Money | None:
@@ -700,17 +693,12 @@ def reason(answer: Answer) -> str:
     """Give the words of a failure: `detail`, or the fields with what is wrong with each."""
     detail = answer.field("detail")
     if detail:
-        return _short(detail)
+        return detail
     if isinstance(answer.body, dict):
         said = [f"{field}: {'; '.join(items)}" for field, items in answer.body.items() if _are_texts(items)]
         if said:
-            return _short(", ".join(said).replace("non_field_errors: ", ""))
+            return ", ".join(said).replace("non_field_errors: ", "")
     return answer.excerpt or "no reason given"
-
-
-def _short(text: str, longest: int = 300) -> str:
-    line = " ".join(text.split())
-    return f"{line[:longest]}…" if len(line) > longest else line
 
 
 def _are_texts(items: object) -> bool:

@@ -31,7 +31,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
-from brevplan.contract.gpu import architectures_beside
+from brevplan.contract.gpu import architectures_beside, canonical_name, interconnect, nominal_gb
 from brevplan.contract.model import (
     EVERY_INSTANCE,
     EVERY_TYPE,
@@ -550,7 +550,16 @@ def _type_id(cloud: str, shade_type: str, region: str) -> str:
 
 
 def _gpu_name(has: _TypeConfiguration) -> str:
-    return (has.gpu_type or "").partition("_")[0].upper() if has.num_gpus else ""
+    # what follows the name is the memory, `A100_80G`, unless the name itself has pieces, `RTX_A6000`
+    parts = (has.gpu_type or "").split("_")
+    while len(parts) > 1 and (_is_memory(parts[-1]) or parts[0].upper() not in ("RTX", "RTXPRO")):
+        parts.pop()
+    return canonical_name(" ".join(parts)) if has.num_gpus else ""
+
+
+def _is_memory(part: str) -> bool:
+    """Tell `80G` and `80GB`."""
+    return part[:1].isdigit() and part.upper().endswith(("G", "GB"))
 
 
 def _gpu(has: _TypeConfiguration, name: str) -> Gpu:
@@ -558,18 +567,10 @@ def _gpu(has: _TypeConfiguration, name: str) -> Gpu:
         name=name,
         type=has.gpu_type or "",
         count=has.num_gpus or 0,
-        memory=Bytes(has.vram_per_gpu_in_gb or 0, "GB"),
-        interconnect=_interconnect(has.interconnect or ""),
+        memory=Bytes(nominal_gb(name, has.vram_per_gpu_in_gb or 0), "GB"),
+        interconnect=interconnect(has.interconnect or "", name),
         manufacturer=_MANUFACTURERS.get((has.gpu_manufacturer or "").lower(), "unknown"),
     )
-
-
-def _interconnect(text: str) -> str:
-    """Write `pcie` and `sxm4` as everybody else does."""
-    lowered = text.strip().lower()
-    if lowered == "pcie":
-        return "PCIe"
-    return text.upper() if lowered.startswith("sxm") else text
 
 
 def _dollars(cents: Decimal) -> Decimal:
@@ -732,4 +733,4 @@ def connect(connection: Connection) -> ShadeformClient:
     return ShadeformClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=NAME, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(NAME, ARGUMENTS, TRAITS, connect, OPTIONS, check_launch=_create)

@@ -379,3 +379,16 @@ def test_machines_of_launchpad_say_themselves_at_which_port_they_answer(tmp_path
         assert len(machines(served, "launchpad")) == 1
         run(tmp_path, "destroy", "-auto-approve")
         assert machines(served, "launchpad") == []
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("-out-of-stock=gpu_1x_a1O", "gpu_1x_a10"),
+        ("-out-of-stock=oci.a10x1.pcie", "simulated catalogue"),
+        ("-key=", "-key is empty"),
+        ("-path=/dev/null/x", "-path says where"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_and_nothing_is_served(tmp_path: Path, option: str, told: str) -> None:
+    assert told in run(tmp_path, "simulate", "-port=0", "-no-ssh", option, code=1).stderr

@@ -7,7 +7,7 @@ from email import message_from_string
 
 import pytest
 
-from brevplan.contract.cloud_init import user_data
+from brevplan.contract.cloud_init import is_configuration, user_data
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIuY6PuXNmyrB4jqJ5YVhE0W0nqXUGGy1jdz4ZyM1QyR me@laptop"
 SCRIPT = "#!/bin/sh\nFrom here on\n.\n--brevplan\necho 'ü'\n"
@@ -72,3 +72,21 @@ def test_a_key_cannot_leave_its_quotes() -> None:
     odd = 'ssh-ed25519 AAAA "]}, "runcmd": ["id"]'
     (config, _) = parts(user_data(public_key=odd, script=SCRIPT))
     assert json.loads(config[2].partition("\n")[2]).keys() == {"merge_how", "ssh_authorized_keys"}
+
+
+@pytest.mark.parametrize(
+    "text", ["#cloud-config", "#cloud-config\npackages: []", "#cloud-config \r\n", "#cloud-config # mine\n"]
+)
+def test_configuration_is_told_by_its_first_line(text: str) -> None:
+    assert is_configuration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "#!/bin/sh", "#cloud-config-archive\n- a", "#cloud-config-jsonp\n[]", " #cloud-config", "\n#cloud-config"],
+)
+def test_other_formats_of_cloud_init_are_no_configuration(text: str) -> None:
+    assert not is_configuration(text)
+    if text:
+        with pytest.raises(ValueError, match="begins with #cloud-config"):
+            user_data(public_key=KEY, script=SCRIPT, configuration=text)

@@ -10,7 +10,7 @@ import pytest
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, FirewallReach
-from brevplan.contract.model import CloudId, FirewallRule, Instance, LifecycleStatus
+from brevplan.contract.model import CloudId, FirewallPattern, FirewallRule, Instance, LifecycleStatus
 from brevplan.engine.address import Address
 from brevplan.engine.identity import cred_ref_id, make_ref_id
 from brevplan.engine.kind import Effect, Mark, NeedsCatalogue, Outcome
@@ -326,6 +326,23 @@ def test_the_request_holds_what_was_planned_and_reveals_secrets() -> None:
 )
 def test_check(wanted: dict[str, Value], summary: str) -> None:
     assert [item.summary for item in KIND.check(desired(**wanted), HOME, ability())] == [summary]
+
+
+@pytest.mark.parametrize(
+    ("text", "takes", "is_refused"),
+    [("#cloud-config\npackages: []", True, False), ("#cloud-config\npackages: []", False, True),
+     ("#cloud-config-archive\n- a", True, True), ("#!/bin/sh", True, False), ("#!/bin/sh", False, False),
+     ("echo hi", True, True)],
+)  # fmt: skip
+def test_configuration_goes_beside_a_firewall_in_the_user_data_only_where_the_provider_says_so(
+    text: str, takes: bool, is_refused: bool
+) -> None:
+    here = ability()
+    traits = replace(here.traits, firewall_pattern=FirewallPattern.USER_DATA, takes_cloud_config=takes)
+    found = KIND.check(desired(user_data=Secret(text)), HOME, replace(here, traits=traits))
+    assert [item.attribute for item in found] == ["user_data"] * is_refused
+    assert all(text not in f"{item.detail} {item.hint}" for item in found)
+    assert all(("#cloud-config" in item.hint) is takes for item in found)
 
 
 def test_user_data_where_the_provider_takes_none() -> None:

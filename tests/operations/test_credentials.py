@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from brevplan.diagnostics import DiagnosticsError
+from brevplan.diagnostics import Diagnostics, DiagnosticsError
 from brevplan.operations.credentials import stored_credentials
+from brevplan.operations.session import read_settings
+from brevplan.providers import registry
 
 CANARY = "sk-canary-51c0"
 
@@ -75,3 +78,23 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
     os.chmod(tmp_path / ".config" / "brevplan" / "credentials.json", 0o700)
     with pytest.raises(DiagnosticsError):
         stored_credentials({"HOME": str(tmp_path)}, "lambda")
+
+
+@pytest.mark.parametrize(
+    ("environment", "taken"),
+    [
+        ({}, ("AKIASTORED", "stored secret", "stored token")),
+        ({"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "env secret"}, ("AKIAENV", "env secret", None)),
+        ({"AWS_ACCESS_KEY_ID": "AKIASTORED"}, ("AKIASTORED", "stored secret", "stored token")),
+        ({"AWS_SECRET_ACCESS_KEY": "env secret"}, ("AKIASTORED", "stored secret", "stored token")),
+    ],
+)
+def test_halves_of_two_credentials_are_never_put_together(
+    tmp_path: Path, environment: dict[str, str], taken: tuple[str, str, str | None]
+) -> None:
+    stored = {"access_key_id": "AKIASTORED", "secret_access_key": "stored secret", "session_token": "stored token"}
+    environment = {**environment, **keep(tmp_path, {"aws": stored})}
+    scope: Any = None  # nothing is evaluated: there is no block
+    found = read_settings("aws", registry.spec("aws"), None, scope, environment, Diagnostics())
+    assert found is not None
+    assert tuple(found[name] for name in stored) == taken

@@ -26,6 +26,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import nominal_gb
 from brevplan.contract.model import (
     CloudId,
     FirewallRule,
@@ -38,9 +39,9 @@ from brevplan.contract.model import (
 )
 from brevplan.providers import aws, aws_images, aws_rows
 from brevplan.providers.aws_firewall import ALL_OUT, GroupRule, difference, observed, wanted
-from brevplan.providers.aws_types import nominal_gb, prices
+from brevplan.providers.aws_types import gb_of, prices
 from brevplan.providers.aws_wire import kind_of
-from tests.providers.aws_bench import IMAGE, KEY_ID, REF, SECRET, TYPE, Bench, Broken, Front, Refuse, product
+from tests.providers.aws_bench import IMAGE, KEY_ID, REF, SECRET, TYPE, Bench, Broken, Front, Refuse, attrs, product
 
 OTHER = "bp-test-aaaaaaaaaaaa-000002"
 
@@ -80,11 +81,6 @@ def test_tenant_id_is_the_digest_of_the_key_id_and_asks_nothing(bench: Bench) ->
 def test_tenant_id_of_a_temporary_key_is_the_account(bench: Bench) -> None:
     found = bench.run(lambda client: client.tenant_id(), session_token="a-token")
     assert found == "aws-123456789012"
-
-
-def test_a_token_of_the_environment_goes_with_its_key_alone(bench: Bench) -> None:
-    bench.environment = {"AWS_SESSION_TOKEN": "theirs", "AWS_ACCESS_KEY_ID": "AKIAOTHER"}
-    assert bench.run(lambda client: client.tenant_id(), session_token="theirs") != "aws-123456789012"
 
 
 def test_a_wrong_key_is_noticed_by_the_first_list(bench: Bench) -> None:
@@ -366,7 +362,7 @@ def test_pages_are_read_to_the_end_and_no_further(bench: Bench) -> None:
     assert bench.run(paged) == 3
     page = (
         '<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet/>'
-        "<nextToken>again</nextToken></DescribeInstancesResponse>"
+        "<requestId>r</requestId><nextToken>again</nextToken></DescribeInstancesResponse>"
     )
     bench.front.choose = lambda region, action, given: Broken(page)
     assert "do not end" in str(failure(bench.listed))
@@ -579,12 +575,12 @@ def test_types_have_gpus_prices_zones_and_an_id_without_one(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mib", "gb"),
-    [(22888, 24), (45776, 48), (144384, 141), (183359, 180), (275040, 288), (81920, 80), (40960, 40), (16384, 16),
-     (98304, 96)],
+    ("name", "mib", "gb"),
+    [("A10G", 22888, 24), ("L40S", 45776, 48), ("H200", 144384, 141), ("B200", 183359, 180), ("B300", 275040, 288),
+     ("H100", 81920, 80), ("A100", 40960, 40), ("T4", 16384, 16), ("RTX PRO 6000", 98304, 96), ("L4", 2861, 3)],
 )  # fmt: skip
-def test_memory_is_nominal_where_odd_values_are_reported(mib: int, gb: int) -> None:
-    assert nominal_gb(mib) == gb
+def test_memory_is_nominal_where_odd_values_are_reported(name: str, mib: int, gb: int) -> None:
+    assert nominal_gb(name, gb_of(mib)) == gb
 
 
 def test_the_gpu_filter_is_by_names_for_there_is_none_for_gpus(bench: Bench) -> None:
@@ -635,7 +631,11 @@ def test_images_by_id_parameter_name_and_architecture(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"image_id": "ami-00000000"}, {"options": {"image_parameter": "/none"}}, {"options": {"image_name": "none*"}}],
+    [
+        {"image_id": "ami-00000000"},
+        {"options": {"image_parameter": "/none"}},
+        {"options": {"image_name": "none*", "image_owner": "self"}},
+    ],
     ids=["id", "parameter", "name"],
 )
 def test_an_image_that_is_not_there(bench: Bench, fields: dict[str, Any]) -> None:
@@ -644,15 +644,167 @@ def test_an_image_that_is_not_there(bench: Bench, fields: dict[str, Any]) -> Non
     assert problem.sent is Sent.NO
 
 
+def test_a_name_without_an_owner_is_refused_for_anybody_may_have_published_it(bench: Bench) -> None:
+    problem = failure(lambda: bench.make(options={"image_name": "ubuntu/images/*"}))
+    assert isinstance(problem, Rejected)
+    assert "image_owner" in str(problem)
+    assert bench.front.asked == []
+
+
+TWO_DISKS = f"""<DescribeImagesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>
+<imagesSet><item><imageId>{IMAGE}</imageId><name>mine</name><rootDeviceName>/dev/sda1</rootDeviceName>
+<blockDeviceMapping><item><deviceName>/dev/sda1</deviceName><ebs><volumeSize>8</volumeSize></ebs></item>
+<item><deviceName>/dev/sdf</deviceName><ebs><volumeSize>500</volumeSize>
+<deleteOnTermination>false</deleteOnTermination></ebs></item></blockDeviceMapping></item></imagesSet>
+</DescribeImagesResponse>"""
+
+
+def test_no_disk_that_an_image_brings_outlives_the_machine(bench: Bench) -> None:
+    bench.front.once("DescribeImages", Broken(TWO_DISKS, after=False))
+    bench.make(image_id=IMAGE)
+    asked = bench.front.last("RunInstances")
+    disks = {asked[f"BlockDeviceMapping.{n}.DeviceName"]: asked[f"BlockDeviceMapping.{n}.Ebs.DeleteOnTermination"]
+             for n in (1, 2)}  # fmt: skip
+    assert disks == {"/dev/sda1": "true", "/dev/sdf": "true"}
+
+
 def test_the_user_goes_by_the_image(bench: Bench) -> None:
-    bench.make(options={"image_name": "amzn2-ami-hvm-2.0*"})
+    bench.make(options={"image_name": "amzn2-ami-hvm-2.0*", "image_owner": "amazon"})
     assert bench.listed()[0].ssh_user == "ec2-user"
     assert aws_rows.ssh_user_of("debian-12-amd64-20240101") == "admin"
     assert aws_rows.ssh_user_of("al2023-ami-2023.5") == "ec2-user"
     assert aws_rows.ssh_user_of("something") == "ubuntu"
 
 
+# Who answers
+
+
+PAGE = "<html><body>please log in</body></html>"
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances"],
+)
+def test_a_page_of_somebody_else_is_no_answer_to_a_launch(bench: Bench, action: str) -> None:
+    bench.front.once(action, Broken(PAGE, after=False))
+    problem = failure(bench.make)
+    assert isinstance(problem, Unavailable)
+    assert problem.sent is (Sent.MAYBE if action == "RunInstances" else Sent.NO)
+    assert bench.rows() == []
+
+
+@pytest.mark.parametrize("action", ["DeleteKeyPair", "DeleteSecurityGroup"])
+def test_nor_to_a_release(bench: Bench, action: str) -> None:
+    made = bench.make()
+    bench.run(lambda client: client.terminate_instance(made.cloud_id))
+    bench.front.once(action, Broken(PAGE, after=False))
+    assert isinstance(failure(lambda: bench.run(lambda client: client.release(RefId(REF)))), Unavailable)
+    bench.run(lambda client: client.release(RefId(REF)))
+    assert (bench.keys(), bench.groups()) == ([], [])
+
+
+def test_nor_are_the_rules_of_a_group_taken_from_it(bench: Bench) -> None:
+    bench.make()
+    bench.front.once("DescribeSecurityGroupRules", Broken(PAGE, after=False))
+    assert isinstance(failure(bench.listed), Unavailable)
+
+
+# What stays, and whose it is
+
+
+def test_a_release_goes_on_after_a_refusal_and_then_tells_it(bench: Bench) -> None:
+    made = bench.make()
+    bench.run(lambda client: client.terminate_instance(made.cloud_id))
+    bench.front.once("DeleteKeyPair", Refuse("UnauthorizedOperation", 403))
+
+    async def release(client: aws.Ec2Client) -> None:
+        await client.list_instances()
+        await client.release(RefId(REF))
+
+    assert isinstance(failure(lambda: bench.run(release)), AuthFailed)
+    assert bench.groups() == []
+
+
+def test_what_a_failed_preparation_made_is_looked_for_where_it_is(bench: Bench) -> None:
+    bench.front.choose = lambda region, action, given: (
+        Refuse("UnauthorizedOperation", 403) if region == "us-west-2" else None
+    )
+    bench.front.once("AuthorizeSecurityGroupIngress", Refuse("VcpuLimitExceeded"))
+
+    async def tried(client: aws.Ec2Client) -> None:
+        with pytest.raises(OutOfQuota):
+            await client.create_instance(attrs(REF))
+        bench.front.asked.clear()
+        await client.release(RefId(REF))
+
+    bench.run(tried)
+    assert {region for region, _, _ in bench.front.asked} == {"us-east-1"}
+    assert (bench.keys(), bench.groups()) == ([], [])
+
+
+def test_another_process_passes_over_a_region_that_lets_the_key_do_nothing(bench: Bench) -> None:
+    made = bench.make()
+    bench.run(lambda client: client.terminate_instance(made.cloud_id))
+    bench.front.choose = lambda region, action, given: (
+        Refuse("UnauthorizedOperation", 403) if region == "us-west-2" else None
+    )
+    bench.run(lambda client: client.release(RefId(REF)))
+    assert (bench.keys(), bench.groups()) == ([], [])
+    bench.front.choose = lambda region, action, given: Refuse("UnauthorizedOperation", 403)
+    assert isinstance(failure(lambda: bench.run(lambda client: client.release(RefId(REF)))), AuthFailed)
+
+
+def test_groups_and_keys_of_others_are_no_side_objects_whatever_they_are_called(bench: Bench) -> None:
+    vpc = bench.ask("describe_vpcs")["Vpcs"][0]["VpcId"]
+    bench.ask("create_security_group", GroupName="bp-database-clients", Description="of others", VpcId=vpc)
+    bench.make()
+    found = bench.run(lambda client: client.side_objects())
+    assert {(one.kind, one.ref_id) for one in found} == {("security group", REF), ("key pair", REF)}
+
+
+def test_more_rules_than_can_be_told_apart_are_refused() -> None:
+    def rules(count: int) -> FirewallRules:
+        return FirewallRules(
+            ingress=tuple(
+                FirewallRule(
+                    from_port=443, to_port=443, ip_ranges=("10.0.0.0/8", f"192.0.2.{number}/32"), protocol="tcp"
+                )
+                for number in range(count)
+            )
+        )
+
+    assert max(map(len, wanted(rules(27)).values())) <= 255
+    with pytest.raises(ValueError, match="28 rules open tcp 443 to 10"):
+        wanted(rules(28))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://my_moto:5000", "http://a b", "http://host:99999", "http://h\u00e9.com", "ftp://x", "http://u:p@x"],
+)
+def test_an_endpoint_that_cannot_be_one_is_told_before_any_request(bench: Bench, endpoint: str) -> None:
+    problem = failure(lambda: bench.listed(endpoint=endpoint))
+    assert isinstance(problem, Rejected)
+    assert "endpoint is not a URL" in str(problem)
+
+
+def test_the_environment_leads_to_no_other_endpoint(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "none such")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert bench.listed() == []
+
+
 # What a machine says of itself
+
+
+def test_a_start_does_not_change_when_it_was_made() -> None:
+    volume = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeId": "vol-1", "AttachTime": "2026-01-01T00:00:00Z"}}
+    started = row(RootDeviceName="/dev/sda1", BlockDeviceMappings=[volume], LaunchTime="2026-05-01T00:00:00Z")
+    assert str(started.created_at) == "2026-01-01 00:00:00+00:00"
+    assert str(row(LaunchTime="2026-05-01T00:00:00Z").created_at) == "2026-05-01 00:00:00+00:00"
 
 
 def row(state: str = "running", **fields: Any) -> aws_rows.Row:

@@ -10,6 +10,7 @@ import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.provider import ProviderSpec
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
 from brevplan.operations.world import Outside
@@ -185,6 +186,54 @@ def test_stop_and_start_and_a_new_address(lab: AwsLab) -> None:
     applied(lab)
     assert [row["State"]["Name"] for row in lab.bench.rows()] == ["running"]
     assert lab.is_converged(1)
+
+
+def test_what_is_found_again_costs_what_its_type_costs(lab: AwsLab) -> None:
+    applied(lab)
+    (lab.folder / "brevplan.db").unlink()
+    plan = lab.plan()
+    assert actions(plan) == {"instance.m[0]": "import"}
+    assert (float(plan.cost.after), plan.cost.unknown_after) == (0.526, 0)
+    applied(lab)
+    plan = lab.plan()
+    assert (float(plan.cost.after), plan.cost.unknown_after) == (0.526, 0), "it is written down"
+    (lab.folder / "brevplan.db").unlink()
+    lab.text = text(1).replace('"m"', '"other"')
+    assert [float(orphan.hourly or 0) for orphan in lab.plan().orphans] == [0.526]
+
+
+def test_a_group_that_somebody_added_is_taken_off_and_left_as_it_is(lab: AwsLab) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=FIREWALL.replace("PORT", "443"))
+    applied(lab)
+    bench = lab.bench
+    (row,) = bench.rows()
+    own = row["SecurityGroups"][0]["GroupId"]
+    vpc = bench.ask("describe_vpcs")["Vpcs"][0]["VpcId"]
+    theirs = bench.ask("create_security_group", GroupName="bp-database", Description="x", VpcId=vpc)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+    bench.ask("authorize_security_group_ingress", GroupId=theirs, IpPermissions=[rule])
+    bench.ask("modify_instance_attribute", InstanceId=row["InstanceId"], Groups=[theirs, own])
+    before = bench.ask("describe_security_group_rules", Filters=[{"Name": "group-id", "Values": [theirs]}])
+    assert actions(lab.plan()) == {"instance.m[0]": "update"}, "the machine lets through what it is not to"
+    applied(lab)
+    assert [one["GroupId"] for one in bench.rows()[0]["SecurityGroups"]] == [own]
+    after = bench.ask("describe_security_group_rules", Filters=[{"Name": "group-id", "Values": [theirs]}])
+    assert after["SecurityGroupRules"] == before["SecurityGroupRules"]
+    assert actions(lab.plan()) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['tags = { Name = "x" }\n on_change {\n tags = "replace"\n }', 'filesystems = ["vol-1"]',
+     'options = { image_name = "ubuntu*" }'],
+    ids=["tags", "filesystems", "options"],
+)  # fmt: skip
+def test_what_ec2_cannot_do_is_told_before_anything_is_destroyed(lab: AwsLab, body: str) -> None:
+    applied(lab)
+    lab.text = text(1, body=body).replace(TYPE, "g5.xlarge")
+    with pytest.raises(DiagnosticsError, match="Not possible here"):
+        lab.apply()
+    assert [row["State"]["Name"] for row in lab.bench.rows()] == ["running"]
 
 
 def test_a_stopped_machine_becomes_one_of_another_type_and_is_started(lab: AwsLab) -> None:

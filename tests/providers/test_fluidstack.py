@@ -48,7 +48,7 @@ from brevplan.contract.model import (
 )
 from brevplan.contract.ufw import start_script
 from brevplan.operations.world import SystemClock
-from brevplan.providers import fluidstack, registry
+from brevplan.providers import fluidstack, fluidstack_errors, registry
 from brevplan.providers.fluidstack import read_gpu, read_memory
 from brevplan.simcloud import catalogue, practice
 from brevplan.simcloud.cloud import SimCloud
@@ -285,7 +285,7 @@ def test_memory_keeps_the_unit_that_it_came_in() -> None:
         ("GB200_NVL72_192GB", "GB200", 192, "NVL72", "arm64"),
         ("GB100_B200_SXM6_180GB", "B200", 180, "SXM6", "x86_64"),
         ("H100_SXM5_80GB", "H100", 80, "SXM5", "x86_64"),
-        ("L40S", "L40S", 0, "", "x86_64"),
+        ("L40S", "L40S", 48, "", "x86_64"),
         ("AD102_L40S_48GB", "L40S", 48, "", "x86_64"),
         ("GA102_RTX_A6000_48GB", "A6000", 48, "", "x86_64"),
         ("TU102_RTX_6000_24GB", "RTX 6000", 24, "", "x86_64"),
@@ -379,11 +379,25 @@ def test_a_price_of_nothing_is_a_price() -> None:
     assert found.base_price.amount == 0
 
 
-@pytest.mark.parametrize("price", ["", "free", "-1", "NaN", "inf", "1,5"])
+@pytest.mark.parametrize(
+    "price",
+    ["", "free", "-1", "NaN", "inf", "1,5", "1e999999", "1e3", "1_0", "٣", "+1", " 1", "1\n", ".5", "1.", "9" * 10],
+)
 def test_a_price_that_is_none_is_told(price: str) -> None:
-    with pytest.raises(Rejected, match=r"prices: .* for h100 is not a price") as caught:
+    with pytest.raises(Rejected, match=r"(?s)prices: .* for h100 is not a price") as caught:
         Canned().run(lambda client: client.tenant_id(), prices={"h100": price})
     assert caught.value.sent is Sent.NO
+
+
+def test_a_price_of_null_is_told_as_null() -> None:
+    with pytest.raises(Rejected, match="prices: h100 is null") as caught:
+        Canned().run(lambda client: client.tenant_id(), prices={"h100": None})
+    assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize("price", ["0", "23.60", "007", "999999999", "0." + "3" * 154])
+def test_a_price_is_a_plain_decimal_amount(price: str) -> None:
+    assert read_row(settings={"prices": {"h100-hgx-80gb.8x": price}}).hourly_price == Decimal(price)
 
 
 def test_a_catalogue_with_prices_of_the_block_is_not_kept(bench: Bench) -> None:
@@ -558,6 +572,41 @@ def test_what_cannot_be_asked_for_is_never_sent(fields: dict[str, Any]) -> None:
     assert api.asked == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "argument"),
+    [({"sub_location": "a"}, "sub_location"), ({"disk_size": Bytes(100, "GB")}, "disk_size"),
+     ({"image_id": "image://x"}, "image_id"), ({"options": {"ephemeral": "yes"}}, "options"),
+     ({"filesystems": ("fs-1",)}, "filesystems"), ({"tags": {"brev-ref-id": "x"}}, "tags"),
+     ({"tags": {"a b": "x"}}, "tags"), ({"public_key": "AAAA"}, "public_key"),
+     ({"user_data": "echo canary-1"}, "user_data"), ({"user_data": "#cloud-config-archive\n- canary-1"}, "user_data"),
+     ({"user_data": "#include\nhttps://canary-1.example"}, "user_data"),
+     ({"user_data": "#!/bin/sh canary-1 \udc80"}, "user_data"),
+     ({"firewall_rules": FirewallRules(ingress=(FirewallRule(from_port=9, to_port=1),))}, "firewalls")],
+    ids=lambda value: re.sub(r"\W+", "-", str(value))[:40],
+)  # fmt: skip
+def test_a_plan_knows_which_argument_of_a_launch_is_impossible_before_anything_is_done(
+    fields: dict[str, Any], argument: str
+) -> None:
+    """Without a client: nothing is asked. What a user puts into the machine is not shown."""
+    with pytest.raises(Rejected) as caught:
+        registry.spec("fluidstack").check_launch(attrs(**fields))
+    assert caught.value.message.startswith(f"{argument}: ")
+    assert "canary" not in str(caught.value)
+    assert (caught.value.sent, caught.value.operation) == (Sent.NO, "create_instance")
+    with pytest.raises(Rejected) as tried:
+        launched(**fields)
+    assert tried.value.message == caught.value.message, "a launch is held against the same"
+
+
+def test_a_plan_lets_a_launch_pass_that_can_be_carried_out() -> None:
+    check = registry.spec("fluidstack").check_launch
+    check(attrs())
+    check(attrs(
+        location="anywhere", user_data="#cloud-config\nruncmd: []", tags={"a": "b"}, filesystems=(DISK,), spot=True,
+        options={"ephemeral": "true"}, image_id="ubuntu22.04",
+    ))  # fmt: skip
+
+
 @pytest.mark.parametrize("key", ["a", "7", "a.b-c_d", "a" * 63])
 def test_tags_that_the_api_takes(bench: Bench, key: str) -> None:
     made = bench.make(tags={key: "väl=ue"})
@@ -616,6 +665,100 @@ def test_errors_of_a_launch(status: int, body: object, kind: type[CloudError], s
     assert (error.sent, error.http_status, error.provider) == (sent, status, "fluidstack")
     assert error.operation == "create_instance"
     assert text in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["out of stock", "out-of-stock", "OUT_OF_STOCK", "no capacity left for h100-hgx-80gb.8x", "insufficient capacity",
+     "no available capacity", "Not enough GPU capacity", "we do not have sufficient p4d capacity", "sold out",
+     "capacity is currently not available", "capacity exhausted", "there is no h100 stock in this region"],
+)  # fmt: skip
+def test_words_that_say_that_nothing_is_left(text: str) -> None:
+    with pytest.raises(OutOfStock):
+        launched((400, {"message": text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["quota exceeded", "this would exceed your quota", "quotas: gpu 8 of 8", "instance limit reached",
+     "limit of 5 instances reached", "Request exceeds the limit of 8 GPUs", "you are over your GPU limit",
+     "the limit for project acme has been reached", "maximum number of instances"],
+)  # fmt: skip
+def test_words_that_say_that_the_project_may_not_have_more(text: str) -> None:
+    with pytest.raises(OutOfQuota):
+        launched((403, {"message": text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name exceeds the limit of 63 characters", "user data exceeds the limit of 16 KB", "tag limit exceeded",
+     "instance type h100-limited is unknown", "preemptible capacity class is not valid", "livestock is not a type",
+     "no such capacity class", "unlimited is not a number", "stocks-1 is no name", "capacity must be a number",
+     "rate limit exceeded", "limit must be a number"],
+)  # fmt: skip
+def test_words_that_only_look_like_a_shortage_are_a_wrong_request(text: str) -> None:
+    with pytest.raises(CloudError) as caught:
+        launched((400, {"message": text}))
+    assert type(caught.value) is Rejected
+
+
+def test_a_type_whose_name_looks_like_a_limit_is_not_found() -> None:
+    with pytest.raises(NotFound) as caught:
+        launched((404, {"message": "instance type h100-limited not found"}))
+    assert type(caught.value) is NotFound
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["instance not found in project 123e4567-e89b-12d3-a456-426614174003", "instance not found: no such path",
+     f'Instance "{A_MACHINE}" was not found', f"instance {A_MACHINE} in project 7 not found", "instance does not exist",
+     "no such instance in this project", "could not find instance 7: see the page on errors", "not found",
+     "instance routed-1 not found", "instance homepage-7 not found"],
+)  # fmt: skip
+def test_a_machine_that_the_api_says_is_not_there_is_gone(text: str) -> None:
+    """A destroy comes to its end whatever else the text names."""
+    api = Canned(404, {"message": text})
+    with pytest.raises(InstanceNotFound):
+        api.run(lambda client: client.get_instance(NO_MACHINE))
+    api.run(lambda client: client.terminate_instance(NO_MACHINE))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("project not found", AuthFailed), ("project not found for instance 7", AuthFailed),
+     ("instance 7: project not found", AuthFailed), ("the instance's project was not found", AuthFailed),
+     ("project 7 of this instance does not exist", AuthFailed), ("no such project", AuthFailed),
+     ("path /api/v1alpha1/instances/7 not found", Unavailable), ("page not found", Unavailable),
+     ("no route for /instance/7", Unavailable), ("The requested URL was not found on this server", Unavailable),
+     ("no such endpoint", Unavailable), ("filesystem of instance not found", Rejected),
+     ("instance type not found", Rejected)],
+)  # fmt: skip
+def test_a_404_about_something_else_is_no_machine_gone(text: str, kind: type[CloudError]) -> None:
+    api = Canned(404, {"message": text})
+    for call in (
+        lambda client: client.get_instance(NO_MACHINE),
+        lambda client: client.terminate_instance(NO_MACHINE),
+    ):
+        with pytest.raises(kind) as caught:
+            api.run(call)
+        assert type(caught.value) is kind
+
+
+def test_an_error_that_quotes_the_request_shows_no_user_data() -> None:
+    """`userData` is base64 of a message, whose parts are base64 again."""
+    quoted: list[str] = []
+
+    def answer(text: str) -> str:
+        with pytest.raises(Rejected) as caught:
+            launched((400, {"message": text}), user_data="#!/bin/sh\nexport TOKEN=canary-31337\n" * 50)
+        return str(caught.value)
+
+    sent = sent_body(launched(user_data="#!/bin/sh\nexport TOKEN=canary-31337\n" * 50))["userData"]
+    whole = b64decode(sent).decode()
+    for piece in (sent, sent[:500], sent[1000:1100], whole, whole[-400:]):
+        quoted.append(answer(f"userData {piece} is not valid"))
+    assert all(text.count("(secret)") and len(text) < 400 for text in quoted), quoted
+    assert all(sent[at : at + 16] not in text for text in quoted for at in range(len(sent) - 16))
 
 
 def test_stock_and_quota_are_told_apart(tmp_path: Path) -> None:
@@ -868,15 +1011,31 @@ def test_what_is_no_uuid_is_never_asked_for(wrong: str) -> None:
 
 
 def test_what_strangers_write_takes_no_time() -> None:
-    """Patterns meet the block's own words alone; what comes from the API is cut, once through."""
+    """Patterns that may meet words of the API are bounded; all else that comes from it is cut, once through."""
     long = "a" * 100_000
     found = read_row(tags={long: long}, name=long, type="_" * 100_000, image="image://" * 10_000)
     assert found.tags == {long: long}
     (item,) = read(entry(gpuModel="_" * 100_000, memory="9" * 100_000))
     assert (item.gpus, item.memory) == ((), Bytes())
     patterns = {name: value.pattern for name, value in vars(fluidstack).items() if isinstance(value, re.Pattern)}
-    assert set(patterns) == {"_REGION", "_TAG_KEY"}
+    assert set(patterns) == {"_REGION", "_TAG_KEY", "_PRICE"}
+    words = {name: value.pattern for name, value in vars(fluidstack_errors).items() if isinstance(value, re.Pattern)}
+    patterns |= words
+    assert len(words) == 8
     assert all("*" not in pattern and "+" not in pattern for pattern in patterns.values()), "each is bounded"
+
+
+@pytest.mark.parametrize(
+    "text", ["no ", "limit ", "exceeds ", "not have ", "instance ", "a", "in the ", "file", "-", "not "]
+)
+def test_words_of_strangers_take_no_time(text: str) -> None:
+    from time import process_time
+
+    began = process_time()
+    for status in (400, 404):
+        with pytest.raises(CloudError):
+            launched((status, {"message": text * (400_000 // len(text))}))
+    assert process_time() - began < 5.0
 
 
 # Ending

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
+from email import message_from_string
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +13,10 @@ import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
-from brevplan.engine.bench import Options
+from brevplan.diagnostics import DiagnosticsError
+from brevplan.engine.bench import EVERYTHING, Options
 from brevplan.engine.change import Mode
+from brevplan.operations.planning import Request
 from brevplan.providers.fluidstack import FluidStackClient
 from brevplan.simcloud.faces.fluidstack import PROJECT, Quirks, face
 from brevplan.simcloud.faults import Fault, Trouble, Way
@@ -322,3 +327,90 @@ def test_a_machine_that_boots_cannot_be_stopped_yet_and_is_later(tmp_path: Path)
     assert lab.machines()[0].body.status.value == "stopped"
     assert lab.faults.count("stop_instance") > 1, "refused while it was booting, and tried again"
     assert lab.wire.violations == []
+
+
+# What FluidStack cannot do is known before anything is destroyed
+
+
+def mistakes(lab: FluidLab) -> str:
+    with pytest.raises(DiagnosticsError) as caught:
+        lab.plan()
+    with pytest.raises(DiagnosticsError):
+        lab.apply()
+    return " ".join(f"{item.summary}: {item.detail}" for item in caught.value.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [('image_id = "image://ubuntu22.04"', "without image://"), ('options = { ephemeral = "maybe" }', "ephemeral"),
+     ('filesystems = ["fs-1"]', "file system"), ('sub_location = "a"', "no zones"), ('disk_size = "100GB"', "disk"),
+     ('tags = { "a b" = "x" }', "the key"), ('tags = { brev-ref-id = "x" }', "marks machines"),
+     # the reason is shown, and the value is not
+     ('user_data = "#cloud-config-archive hunter2"', "start-up script"), ('user_data = "hunter2"', "start-up script")],
+    ids=lambda value: value.partition(" ")[0],
+)  # fmt: skip
+def test_a_successor_that_the_provider_refuses_is_an_error_of_the_plan_and_nothing_is_destroyed(
+    lab: FluidLab, body: str, words: str
+) -> None:
+    lab.text = text(1)
+    applied(lab)
+    before = lab.recorded()
+    lab.text = text(1, body=body).replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    shown = mistakes(lab)
+    assert words in shown
+    assert "hunter2" not in shown
+    assert lab.recorded() == before
+    assert lab.faults.count("terminate_instance") == 0
+    assert lab.faults.count("create_instance") == 1
+
+
+def test_a_key_that_lets_nobody_in_is_an_error_of_the_plan(lab: FluidLab) -> None:
+    lab.text = re.sub(r'public_key( +)= "[^"]*"', r'public_key\1= "AAAA"', text(1))
+    assert "SSH public key" in mistakes(lab)
+    assert lab.wire.calls.count("POST /instances") == 0
+
+
+# User data
+
+
+@pytest.mark.parametrize("own", ["#cloud-config\npackages: [htop]\n", "#!/bin/sh\necho hello\n"])
+def test_what_a_user_wants_at_the_first_start_arrives_joined_with_ours(lab: FluidLab, own: str) -> None:
+    escaped = own.replace("\n", "\\n")
+    lab.text = text(1, body=f'user_data = "{escaped}"')
+    applied(lab)
+    (machine,) = lab.machines()
+    message = message_from_string(b64decode(machine.body.options["user_data"]).decode())
+    parts = {part.get_filename(): part.get_payload(decode=True).decode() for part in message.get_payload()}
+    assert "ssh_authorized_keys" in parts["brevplan-2-key.cfg"]
+    if own.startswith("#cloud-config"):
+        assert parts["brevplan-1-user.cfg"] == own
+    else:
+        assert b64encode(own.encode()).decode() in parts["brevplan-3-start.sh"]
+    assert machine.body.public_key.endswith(" test")
+    assert lab.is_converged(1)
+
+
+# Prices
+
+
+class KeepingLab(FluidLab):
+    """A lab of a user with a home: catalogues are kept there."""
+
+    def request(self, options: Options = EVERYTHING, **fields: Any) -> Request:
+        return Request(options, environment={"XDG_CACHE_HOME": str(self.folder / "cache")}, **fields)
+
+    def price(self, block: str) -> str:
+        self.text = text(1, block=block)
+        (change,) = self.plan().changes
+        return str(change.price_after)
+
+
+def test_prices_that_are_taken_out_of_the_block_are_gone_at_once(tmp_path: Path) -> None:
+    """Catalogues are kept for five minutes, by the account: none of a block with prices may be among them."""
+    lab = KeepingLab(tmp_path, "")
+    assert lab.price("prices = { gpu_1x_a10 = 1.25 }") == "1.25"
+    assert lab.price("") == "None"
+    assert lab.price("prices = { gpu_1x_a10 = 2.5 }") == "2.5"
+    assert lab.price("prices = { gpu_1x_a10 = 3 }") == "3"
+    assert lab.price("") == "None"
+    assert lab.wire.calls.count("GET /capacity") == 4, "and one without prices is kept and used"

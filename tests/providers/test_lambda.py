@@ -453,7 +453,7 @@ def test_trap_without_a_public_key_the_api_makes_a_pair_of_its_own(bench: Lambda
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"tags": {"Team": "x"}}, 'tag "Team" cannot be written at Lambda: a key has 2 to 55 characters'),
+        ({"tags": {"Team": "x"}}, 'tags: "Team" cannot be written at Lambda: a key has 2 to 55 characters'),
         ({"tags": {"t": "x"}}, "2 to 55"),
         ({"tags": {"t" * 56: "x"}}, "2 to 55"),
         ({"tags": {"te_am": "x"}}, "lower-case"),

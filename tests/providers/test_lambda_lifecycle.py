@@ -338,3 +338,23 @@ def test_without_a_project_nothing_is_made_at_a_cloud_that_costs(tmp_path: Path)
     assert [item.summary for item in caught.value.diagnostics] == ["No project"]
     assert lab.machines() == []
     assert lab.beside() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'tags = { Team = "ml" }',
+        'sub_location = "a"',
+        'options = { hostname = "not one" }',
+        'options = { image_family = "a" }\n  image_id = "b"',
+    ],
+    ids=["tags", "sub_location", "options", "image_id"],
+)
+def test_what_lambda_cannot_do_is_told_before_anything_is_destroyed(tmp_path: Path, body: str) -> None:
+    lab = LambdaLab(tmp_path)
+    applied(lab)
+    lab.write(1, body)
+    lab.text = lab.text.replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    with pytest.raises(DiagnosticsError, match="Not possible here"):
+        lab.apply()
+    assert [machine.body.instance_type for machine in lab.machines()] == ["gpu_1x_a10"]

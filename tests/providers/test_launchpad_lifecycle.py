@@ -386,7 +386,7 @@ def test_peers_let_each_other_in_as_they_come_and_go(tmp_path: Path, ssh: str) -
     ("more", "reason"),
     [('image_id = "ubuntu"', "asked for"), ('sub_location = "a"', "asked for"), ('filesystems = ["fs"]', "asked for"),
      ('options = { experience_id = "a", catalog_id = "b" }', "more than once"), ('tags = { RefID = "x" }', "RefID"),
-     ('user_data = "#!/bin/sh"', "user_data"), ('disk_size = "1400GB"', "asked for")],
+     ('user_data = "#!/bin/sh"', "user data"), ('disk_size = "1400GB"', "asked for")],
 )  # fmt: skip
 def test_a_replacement_that_cannot_be_launched_is_an_error_of_the_plan_and_nothing_is_destroyed(
     lab: LaunchLab, more: str, reason: str

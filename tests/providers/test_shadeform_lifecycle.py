@@ -10,6 +10,7 @@ import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
+from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
 from brevplan.providers.shadeform import ShadeformClient
@@ -277,3 +278,17 @@ def test_an_error_shows_its_reason_and_no_key(lab: ShadeLab) -> None:
     shown = str(done.result.failed) + " ".join(map(str, lab.events)) + " ".join(lab.said)
     assert "your key (secret) is odd" in shown
     assert KEY not in shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['tags = { "a=b" = "ml" }', 'sub_location = "a"', 'filesystems = ["one", "two"]'],
+    ids=["tags", "sub_location", "filesystems"],
+)
+def test_what_shadeform_cannot_do_is_told_before_anything_is_destroyed(lab: ShadeLab, body: str) -> None:
+    lab.text = text(1)
+    applied(lab)
+    lab.text = text(1, body=body).replace("gpu_1x_a10", "gpu_1x_h100_sxm5")
+    with pytest.raises(DiagnosticsError, match="Not possible here"):
+        lab.apply()
+    assert [machine.body.instance_type.endswith("gpu_1x_a10") for machine in lab.machines()] == [True]
