@@ -88,6 +88,8 @@ class FirewallReach:
     """How many ports one rule may open, unless it opens all of them."""
     ssh_from_anywhere: bool = True
     """False: SSH is not open by itself either; a machine needs a rule that names an address."""
+    always: tuple[str, ...] = ()
+    """Ranges that the provider block lets in at every port; they count among the rules of each machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Traits:
     """Further arguments that can be changed on a living machine: `name`, and on a stopped one `instance_type`."""
     instance_poll_s: float = 5.0
     catalogue_poll_s: float = 60.0
+    catalogue: str = ""
+    """What of the block's settings the catalogue depends on: blocks that differ in it see different ones."""
     creates_per_minute: int | None = None
     requests_per_minute: int | None = None
     grace_window_s: float = 60.0

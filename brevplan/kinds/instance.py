@@ -77,6 +77,9 @@ _IDENTITY: Final = (
 )  # fmt: skip
 """What only the provider knows once the machine is there."""
 
+_NEVER_EMPTY: Final = ("instance_type", "location")
+"""What every machine has: where a cloud does not tell it of one, it is not known to differ."""
+
 _EMPTY: Final[Mapping[str, Value]] = {
     "authorized_keys": List((), STRING),
     "filesystems": List((), STRING),
@@ -147,7 +150,8 @@ class InstanceKind:
             found["created_at"] = f"{instance.created_at.isoformat()[:19]}Z"
         for name in reports:
             reader = _REPORTED.get(name)
-            if reader is not None:
+            is_told = name not in _NEVER_EMPTY or getattr(instance, name)
+            if reader is not None and is_told:
                 found[name] = reader(instance)
         if traits is not None:
             found["provider_name"] = traits.provider

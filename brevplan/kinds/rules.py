@@ -206,12 +206,20 @@ def _with_peers(firewalls: tuple[Value, ...], reach: FirewallReach, peers: Peers
     if not any(rule.covers_ssh for rule in ingress):
         ingress.add(SSH)
     ingress |= among
-    return _object(_enforced(ingress, reach), _enforced(egress, reach) if restricts else None)
+    return _object(_listed(_enforced(ingress, reach), reach), _enforced(egress, reach) if restricts else None)
 
 
 def _enforced(rules: Iterable[Rule], reach: FirewallReach) -> list[Rule]:
     kept = (rule.enforced(reach) for rule in rules)
     return [rule for rule in kept if rule is not None]
+
+
+def _listed(rules: list[Rule], reach: FirewallReach) -> list[Rule]:
+    """Give one rule for all, where a firewall is a list of addresses: that is how it is read back."""
+    if reach.ports or reach.networks:
+        return rules
+    ranges = _normal({*reach.always, *(text for rule in rules for text in rule.ranges)})
+    return [Rule(FIRST_PORT, LAST_PORT, "", ranges)] if ranges else []
 
 
 def has_peers(firewalls: tuple[Value, ...]) -> bool:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,8 @@ class CatalogueCache:
         # the embedded cloud is a file beside us: its own answer is as quick, and always right
         if self._folder is None or account.spec.account_free:
             return None
-        return self._folder / f"{account.spec.name}-{account.fingerprint}.json"
+        of = f"-{sha256(account.traits.catalogue.encode()).hexdigest()[:16]}" if account.traits.catalogue else ""
+        return self._folder / f"{account.spec.name}-{account.fingerprint}{of}.json"
 
 
 def catalogue_cache(environment: Mapping[str, str]) -> CatalogueCache:

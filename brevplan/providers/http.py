@@ -265,12 +265,12 @@ def tuned(traits: Traits, settings: Mapping[str, object]) -> Traits:
     )
 
 
-def api_key(settings: Mapping[str, object], provider: str, variable: str) -> str:
+def api_key(settings: Mapping[str, object], provider: str, variable: str, argument: str = "api_key") -> str:
     """Give the key of a provider block; raise `AuthFailed` for what no header could hold, without showing it."""
-    key = str(settings.get("api_key") or "").strip()
-    if not key or not (key.isascii() and key.isprintable()):
+    key = str(settings.get(argument) or "").strip()
+    if not key or not (key.isascii() and key.isprintable()) or " " in key:
         raise AuthFailed(
-            f"api_key is empty or holds characters that no key has: set it, or ${variable}",
+            f"{argument} is empty or holds characters that no key has: set it, or ${variable}",
             provider=provider, sent=Sent.NO,
         )  # fmt: skip
     return key

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from brevplan.contract.client import Capability, Connection, FirewallReach, Traits, Urgency
-from brevplan.contract.errors import AuthFailed, CloudError, InstanceNotFound, Rejected, Sent, Unavailable
+from brevplan.contract.errors import CloudError, InstanceNotFound, Rejected, Sent, Unavailable
 from brevplan.contract.model import (
     DEAD,
     EVERY_INSTANCE,
@@ -21,6 +22,7 @@ from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
     FirewallPattern,
+    FirewallRules,
     Instance,
     InstanceFilter,
     InstanceType,
@@ -35,13 +37,12 @@ from brevplan.contract.model import (
 )
 from brevplan.contract.provider import Argument, ProviderSpec
 from brevplan.providers import launchpad_wire as wire
-from brevplan.providers.http import HttpApi, tuned
+from brevplan.providers.http import HttpApi, api_key, tuned
 from brevplan.providers.launchpad_wire import PROVIDER
 
 Row = TypeVar("Row", wire.Deployment, wire.Offer)
 
 BASE_URL: Final = "https://launchpad.api.nvidia.com"
-
 
 # every path ends in a slash: without it the API redirects, and a redirected launch is none
 _DEPLOYMENTS: Final = "v1/catalog/deployments/"
@@ -74,12 +75,6 @@ ARGUMENTS: Final = (
     Argument("api_url", description="Base URL in place of the documented one, such as that of staging."),
 )  # fmt: skip
 
-OPTIONS: Final = {
-    "experience_id": "The UUID of the experience that is deployed onto the machine.",
-    "catalog_id": "The catalogue id of the experience, in place of its UUID.",
-    "catalog_id_alias": "The alias of the experience's catalogue id, in place of its UUID.",
-}
-
 TRAITS: Final = Traits(
     provider=PROVIDER,
     capabilities=frozenset(
@@ -89,9 +84,10 @@ TRAITS: Final = Traits(
             Capability.TERMINATE,
             Capability.CREATE_TERMINATE,
             Capability.TAGS,
+            Capability.MODIFY_FIREWALL,
         }
     ),
-    reports=frozenset({"instance_type", "location", "name", "power_state", "tags"}),
+    reports=frozenset({"firewall_rules", "instance_type", "location", "name", "power_state", "tags"}),
     firewall_pattern=FirewallPattern.ALLOWLIST,
     firewall=FirewallReach(ports=False, egress=False, networks=False),
     mutable_tags=True,
@@ -104,7 +100,7 @@ TRAITS: Final = Traits(
     requests_per_minute=30,
     grace_window_s=60.0,
     promises=frozenset({"public_ip"}),
-    option_names=frozenset(OPTIONS),
+    option_names=frozenset(wire.OPTIONS),
 )
 
 
@@ -113,12 +109,7 @@ class LaunchpadClient:
 
     def __init__(self, connection: Connection) -> None:
         settings = connection.settings
-        token = _text(settings, "api_token")
-        if not token or not (token.isascii() and token.isprintable()) or " " in token:
-            raise AuthFailed(
-                "api_token is empty or holds characters that no token has: set it, or $LAUNCHPAD_API_TOKEN",
-                provider=PROVIDER, sent=Sent.NO,
-            )  # fmt: skip
+        token = api_key(settings, PROVIDER, "LAUNCHPAD_API_TOKEN", "api_token")
         self._requester = _requester(settings)
         self._allowed = _allowed(settings.get("ip_allowlist"))
         self._experience = _text(settings, "experience_id")
@@ -126,8 +117,9 @@ class LaunchpadClient:
         if self._delivery not in _DELIVERIES:
             raise _unusable(f'delivery: "{self._delivery}" is neither fast nor slow')
         # Without an address of the block's, a machine that no rule names one for could be reached by nobody.
-        reach = replace(TRAITS.firewall, ssh_from_anywhere=bool(self._allowed))
-        self.traits = tuned(replace(TRAITS, firewall=reach), settings)
+        always = tuple(str(ip_network(text)) for text in self._allowed)
+        reach = replace(TRAITS.firewall, ssh_from_anywhere=bool(always), always=always)
+        self.traits = tuned(replace(TRAITS, firewall=reach, catalogue=self._delivery), settings)
         url = _text(settings, "api_url") or BASE_URL
         # another server is another account; `endpoint` is told apart by whoever asks for the tenant
         seed = token if url.rstrip("/") == BASE_URL else f"{token}\n{url.rstrip('/')}"
@@ -199,12 +191,8 @@ class LaunchpadClient:
 
     def _choose_experience(self, request: wire.Launch, attrs: CreateInstanceAttrs) -> None:
         """Say what is to be deployed: as the machine's options say, else the provider block, else a minimal system."""
-        named = {name: attrs.options[name] for name in OPTIONS if attrs.options.get(name)}
-        if len(named) > 1:
-            raise wire.impossible(f"options: {' and '.join(named)} name the experience more than once")
-        if not named:
-            named = {"experience_id": self._experience or wire.usual_experience(attrs.instance_type)}
-        for name, value in named.items():
+        usual = {"experience_id": self._experience or wire.usual_experience(attrs.instance_type)}
+        for name, value in (wire.experience(attrs.options) or usual).items():
             setattr(request, name, value)
 
     async def _made_before(self, ref_id: RefId, problem: Rejected) -> Instance:
@@ -266,10 +254,14 @@ class LaunchpadClient:
         present = await self._tags(cloud_id, "rename_instance")
         await self._set_tags(cloud_id, {**present, wire.NAME_TAG: name}, "rename_instance")
 
+    async def replace_firewall_rules(self, cloud_id: CloudId, rules: FirewallRules) -> None:
+        """Let in the addresses of the rules and those of the block, and nobody else."""
+        path = _path(cloud_id, "replace_firewall_rules")
+        update = wire.AllowlistUpdate(wire.allowlist(rules, self._allowed))
+        await self._api.call("PATCH", path, type(None), operation="replace_firewall_rules", body=update)
+
     async def _tags(self, cloud_id: CloudId, operation: str) -> dict[str, Any]:
-        """Give the tags as they stand, whatever their values are: what is not ours is written back as it was."""
-        tags = (await self._deployment(cloud_id, operation)).tags
-        return tags if isinstance(tags, dict) else {}
+        return wire.present_tags(await self._deployment(cloud_id, operation))
 
     async def _set_tags(self, cloud_id: CloudId, tags: dict[str, Any], operation: str) -> None:
         path = _path(cloud_id, operation)
@@ -357,10 +349,7 @@ def _requester(settings: Mapping[str, object]) -> dict[str, str]:
 
 def _allowed(given: object) -> tuple[str, ...]:
     texts: Iterable[object] = given if isinstance(given, (list, tuple)) else ()
-    try:
-        return tuple(wire.address(str(text)) for text in texts)
-    except Rejected as problem:
-        raise _unusable(f"ip_allowlist: {problem.message}") from None
+    return tuple(sorted({wire.address(str(text), "ip_allowlist") for text in texts}))
 
 
 def _unusable(reason: str) -> Rejected:
@@ -371,4 +360,11 @@ def connect(connection: Connection) -> LaunchpadClient:
     return LaunchpadClient(connection)
 
 
-SPEC: Final = ProviderSpec(name=PROVIDER, arguments=ARGUMENTS, traits=TRAITS, connect=connect, options=OPTIONS)
+SPEC: Final = ProviderSpec(
+    name=PROVIDER,
+    arguments=ARGUMENTS,
+    traits=TRAITS,
+    connect=connect,
+    options=wire.OPTIONS,
+    check_launch=wire.check_launch,
+)

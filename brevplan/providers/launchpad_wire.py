@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.errors import (
@@ -27,9 +27,11 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
+from brevplan.contract.gpu import canonical_name, interconnect
 from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
+    FirewallRule,
     FirewallRules,
     Gpu,
     Instance,
@@ -60,8 +62,18 @@ ALREADY_ENDING: Final = "already-being-destroyed"
 SSH_PORT_INSIDE: Final = 2022
 """Where the bastion's forwarding ends."""
 
+OPTIONS: Final = {
+    "experience_id": "The UUID of the experience that is deployed onto the machine.",
+    "catalog_id": "The catalogue id of the experience, in place of its UUID.",
+    "catalog_id_alias": "The alias of the experience's catalogue id, in place of its UUID.",
+}
+
+_OURS: Final = "bp-"
+"""What every ref_id begins with, and so the `request_id` of whatever was launched here."""
+
 _SSH_USER: Final = "nvidia"
 _LONGEST_MODEL: Final = 32
+_MOST_GPUS: Final = 512
 
 _STATUS: Final = {
     "waiting": LifecycleStatus.PENDING,
@@ -92,9 +104,10 @@ _MEMORY_OF_ONE: Final[Mapping[str, frozenset[int]]] = {
         "A10": (24,), "A100": (40, 80), "A16": (16, 64), "A2": (16,), "A30": (24,), "A40": (48,), "B200": (180, 192),
         "B300": (270, 288), "GB200": (186, 192), "GB300": (288,), "GGL40S": (48,), "GH200": (96, 144),
         "H100": (80, 94, 96), "H200": (141,), "L4": (24,), "L40": (48,), "L40S": (48,), "T4": (16,), "V100": (16, 32),
+        "A4000": (16,), "A5000": (24,), "A6000": (48,), "RTX 6000": (24,), "RTX 6000 ADA": (48,), "RTX PRO 6000": (96,),
     }.items()
 }  # fmt: skip
-"""Nominal GB of one GPU. The API calls its figure the total of a type, and gives that of one GPU where it is known."""
+"""Nominal GB of one GPU. The API calls its figure the total of a type, and has given that of one GPU, too."""
 
 _MOST_MEMORY_OF_ONE: Final = 300
 """No GPU has more GB than this: a greater figure is the total."""
@@ -112,6 +125,9 @@ _ESTIMATES: Final = {
 """USD per GPU and hour, for types that come without a price."""
 _USUAL_ESTIMATE: Final = Decimal("2.50")
 _SXM_SURCHARGE: Final = Decimal("1.25")
+_LEAST_PRICE: Final = Decimal("0.000001")
+_MOST_PRICE: Final = Decimal(1_000_000)
+"""A price an hour outside of these is none."""
 
 _EXPERIENCES: Final = {
     "nebius": "a5d93f56-bbdb-44db-a1ae-6b1ad7d3c6df",
@@ -121,7 +137,11 @@ _EXPERIENCES: Final = {
 """What is deployed where nobody says what: minimal systems, by the cloud behind the type."""
 
 
-# What the API answers, as far as it is read. What is missing or null is nothing, so that no machine hides another.
+# What the API answers, as far as it is read. What is missing or null is nothing, so that no machine hides another. What
+# cannot be, such as a size below nothing, makes an answer that cannot be read: never a shorter list.
+
+Whole = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Made(Struct, rename={"made_id": "id"}):
@@ -146,11 +166,11 @@ class _NodeGpu(Struct):
 
 
 class _NodeStorage(Struct):
-    size: int | None = 0
+    size: Whole | None = 0
 
 
 class _Node(Struct):
-    gpu_count: int | None = 0
+    gpu_count: Whole | None = 0
     gpu: str | _NodeGpu | None = None
     location: str | _Named | None = None
     storage: list[_NodeStorage] | None = None
@@ -163,15 +183,20 @@ class _Cluster(Struct):
 
 
 class Deployment(Struct, rename={"deployment_id": "id"}):
-    """A machine, in a list and alone. `cluster` is a bare id where it is not expanded."""
+    """A machine, in a list and alone. `cluster` is a bare id where it is not expanded.
+
+    Tags that are null are none. Tags that are missing were not told: they bear the marks.
+    """
 
     deployment_id: Annotated[str, Meta(min_length=1)]
     state: str | None = ""
     created: str | None = ""
     region: str | None = ""
     ssh_user: str | None = ""
-    ssh_port: int | None = 0
-    tags: Any = None
+    ssh_port: Port | None = 0
+    request_id: str | None = ""
+    ip_allowlist: Any = None
+    tags: Any | UnsetType = UNSET
     cluster: str | _Cluster | None = None
 
 
@@ -187,16 +212,16 @@ class Page(Struct, Generic[Row]):
 
 
 class _TypeGpu(Struct):
-    count: int | None = 0
+    count: Whole | None = 0
     family: str | None = ""
     model: str | None = ""
     manufacturer: str | None = ""
-    memory_gb: int | None = 0
+    memory_gb: Whole | None = 0
     interconnection_type: str | None = ""
 
 
 class _TypeStorage(Struct):
-    size_gb: int | None = 0
+    size_gb: Whole | None = 0
     type: str | None = ""
 
 
@@ -206,18 +231,18 @@ class _Price(Struct):
 
 
 class Offer(Struct):
-    """A type. `capacity` is how many more can be had, by region."""
+    """A type. `capacity` is how many more can be had, by region. A price that is odd hides no type."""
 
     cloud: str
     gpu: _TypeGpu
-    cpu: int | None = 0
-    memory_gb: int | None = 0
+    cpu: Whole | None = 0
+    memory_gb: Whole | None = 0
     system_arch: str | None = ""
     workshop_id: str | None = ""
     storage: list[_TypeStorage] | None = None
     regions: list[str] | None = None
     capacity: dict[str, int | None] | None = None
-    price: _Price | None = None
+    price: Raw = Raw(b"null")
 
     def places(self) -> dict[str, int]:
         """Give how many can be had by region, also where there are none now."""
@@ -254,6 +279,12 @@ class TagUpdate(Struct):
     """A list of tags replaces the one before as a whole."""
 
     tags: dict[str, Any]
+
+
+class AllowlistUpdate(Struct):
+    """A list of addresses replaces the one before as a whole."""
+
+    ip_allowlist: list[str]
 
 
 # Types
@@ -323,6 +354,7 @@ def _types(offer: Offer) -> Iterator[InstanceType]:
                 base_price=_price(offer, name),
                 is_available=count > 0,
                 stock=max(0, count),
+                can_modify_firewall=True,
                 deploy_time_s=_DEPLOY_S.get(offer.cloud, _USUAL_DEPLOY_S),
             )
         )
@@ -337,34 +369,46 @@ def _type_name(offer: Offer) -> TypeName:
 
 
 def _gpu(gpu: _TypeGpu) -> Gpu:
-    name = (gpu.family or gpu.model or "").upper()
+    model = gpu.model or gpu.family or ""
+    name = canonical_name(_without_size(gpu.family or model)[0])
     return Gpu(
         name=name,
-        type=(gpu.model or gpu.family or "").upper(),
+        type=model.upper(),
         count=gpu.count or 0,
-        memory=Bytes(memory_of_one(name, gpu.memory_gb or 0, gpu.count or 0), "GB"),
-        interconnect=_interconnect(gpu.interconnection_type or ""),
+        memory=Bytes(memory_of_one(name, model, gpu.memory_gb or 0, gpu.count or 0), "GB"),
+        interconnect=interconnect(gpu.interconnection_type or "", name),
         manufacturer=_MANUFACTURERS.get((gpu.manufacturer or "").lower(), "unknown"),
     )
 
 
-def memory_of_one(name: str, given: int, count: int) -> int:
-    """Give the GB of one GPU, whether the API has given that or the total."""
-    known = _MEMORY_OF_ONE.get(name, frozenset())
+def memory_of_one(name: str, model: str, given: int, count: int) -> int:
+    """Give the GB of one GPU. What is given is the total, as it is described, unless it is what such a GPU has."""
+    bare, size = _without_size(model)
+    known = frozenset({size}) if size and canonical_name(bare) == name else _MEMORY_OF_ONE.get(name, frozenset())
     if given in known or count < 2 or given % count:
         return given
-    return given // count if given // count in known or given > _MOST_MEMORY_OF_ONE else given
+    each = given // count
+    return each if each in known or not known or given > _MOST_MEMORY_OF_ONE else given
 
 
-def _interconnect(text: str) -> str:
-    return "PCIe" if text.lower() == "pcie" else text.upper()
+def _without_size(model: str) -> tuple[str, int]:
+    """Cut the memory off the name of a model: `A100-80GB` is an `A100` of 80 GB, and 0 where the name does not say."""
+    bare, _, size = model.rpartition("-")
+    number = size[:-2]
+    is_size = bare and size[-2:].upper() == "GB" and number.isascii() and number.isdigit() and len(number) < 4
+    return (bare, int(number)) if is_size else (model, 0)
 
 
-def _price(offer: Offer, name: TypeName) -> Money:
-    """Give the price of the whole type, or an estimate where LaunchPad gives none."""
-    given = offer.price
-    if given is not None and given.on_demand_per_hour is not None and given.on_demand_per_hour > 0:
-        return Money(given.on_demand_per_hour, (given.currency or "USD").upper())
+def _price(offer: Offer, name: TypeName) -> Money | None:
+    """Give the price of the whole type, or an estimate where LaunchPad gives none; None for one in no dollars."""
+    try:
+        given = msgspec.json.decode(offer.price, type=_Price | None, strict=False) or _Price()
+        amount = Decimal(0) if given.on_demand_per_hour is None else given.on_demand_per_hour
+        if amount:  # what is no number at all is no lack of a price
+            is_price = (given.currency or "USD").strip().upper() == "USD" and _LEAST_PRICE <= amount <= _MOST_PRICE
+            return Money(amount) if is_price else None
+    except (msgspec.ValidationError, msgspec.DecodeError, InvalidOperation):
+        return None
     each = _ESTIMATES.get(name.gpu, _USUAL_ESTIMATE) * name.count
     dear = each * _SXM_SURCHARGE if name.interconnect.startswith("sxm") else each
     return Money(dear.quantize(Decimal("0.01"), ROUND_HALF_UP))
@@ -374,7 +418,12 @@ def _price(offer: Offer, name: TypeName) -> Money:
 
 
 def instance(row: Deployment) -> Instance:
-    """Read a machine; a list and a single answer are read alike."""
+    """Read a machine; a list and a single answer are read alike.
+
+    Raise `Unavailable` for one of ours whose tags are not told: it would look like a stranger's, and be bought again.
+    """
+    if row.tags is UNSET and _is_launched_here(row):
+        raise _not_told(row, "the answer leaves its tags out")
     cluster = row.cluster if isinstance(row.cluster, _Cluster) else _Cluster()
     node = next((one for one in cluster.nodes or () if isinstance(one, _Node)), _Node())
     place = node.location if isinstance(node.location, _Named) else _Named()
@@ -403,7 +452,24 @@ def instance(row: Deployment) -> Instance:
         tags={key: value for key, value in tags.items() if key not in RESERVED_TAGS},
         created_at=_moment(row.created or ""),
         port_mappings=(PortMapping(port, SSH_PORT_INSIDE),) if row.ssh_port else (),
+        firewall_rules=_let_in(row.ip_allowlist),
     )
+
+
+def _is_launched_here(row: Deployment) -> bool:
+    return (row.request_id or "").startswith(_OURS)
+
+
+def _let_in(given: Any) -> FirewallRules | None:
+    """Read who is let in, at every port; None where that is not told."""
+    if not isinstance(given, list):
+        return None
+    try:
+        ranges = sorted({str(ip_network(str(text).strip(), strict=False)) for text in given})
+    except ValueError:
+        return None
+    rule = FirewallRule(from_port=1, to_port=65535, ip_ranges=tuple(ranges), id="ip_allowlist")
+    return FirewallRules(ingress=(rule,) if ranges else ())
 
 
 def _messages(state: str) -> Iterator[str]:
@@ -421,7 +487,12 @@ def _type_by_node(cluster: _Cluster, node: _Node, place: _Named) -> str:
         return ""
     return str(
         TypeName(
-            cloud, gpu.model.lower(), node.gpu_count, (gpu.form_factor or "pcie").lower(), cluster.workshop_id or ""
+            cloud,
+            # the node has a model where the catalogue has a family
+            _without_size(gpu.model)[0].lower(),
+            node.gpu_count,
+            (gpu.form_factor or "pcie").lower(),
+            cluster.workshop_id or "",
         )
     )
 
@@ -447,6 +518,26 @@ def texts(tags: Any) -> dict[str, str]:
     }
 
 
+def present_tags(row: Deployment) -> dict[str, Any]:
+    """Give tags as they stand, whatever their values are: what is not ours is written back as it was.
+
+    Raise `Unavailable` where they were not told, or not all: an update replaces all of them, and would wipe the marks.
+    What was launched here has its type among them as long as it is there, forgotten or not.
+    """
+    if row.tags is not None and not isinstance(row.tags, dict):
+        raise _not_told(row, "the answer has no tags that can be read")
+    tags = row.tags or {}
+    if _is_launched_here(row) and not tags.keys() & {REF_TAG, TYPE_TAG}:
+        raise _not_told(row, "the answer lacks the tags that it was launched with")
+    return tags
+
+
+def _not_told(row: Deployment, reason: str) -> Unavailable:
+    return Unavailable(
+        f"deployment {row.deployment_id}: {reason}, so nothing is written over them", provider=PROVIDER, sent=Sent.NO
+    )
+
+
 def checked(tags: Mapping[str, str]) -> Mapping[str, str]:
     """Give a user's tags; raise `Rejected` for those that are ours."""
     for key in tags:
@@ -461,22 +552,28 @@ def checked(tags: Mapping[str, str]) -> Mapping[str, str]:
 # Launching
 
 
-def launch(attrs: CreateInstanceAttrs, requester: Mapping[str, str], allowed: Iterable[str]) -> Launch:
-    """Write a launch; raise `Rejected` for what cannot be asked for. `allowed` are addresses that are always let in."""
+def check_launch(attrs: CreateInstanceAttrs) -> None:
+    """Raise `Rejected`, `ARGUMENT: reason`, for a launch that cannot be asked for, whatever the block says."""
     name = TypeName.parse(attrs.instance_type)
-    if name is None or len(name.gpu) > _LONGEST_MODEL:
+    if name is None or len(name.gpu) > _LONGEST_MODEL or name.count > _MOST_GPUS:
         raise impossible(
             f'instance_type: "{attrs.instance_type}" is not CLOUD.GPUxCOUNT.INTERCONNECT, such as oci.h100x8.sxm'
         )
-    for field in ("sub_location", "spot", "filesystems", "image_id", "user_data"):
+    for field in ("sub_location", "spot", "filesystems", "image_id", "user_data", "disk_size"):
         if getattr(attrs, field):
             raise impossible(f"{field}: LaunchPad cannot be asked for it; leave it out")
-    allowlist = sorted({*allowed, *_addresses(attrs.firewall_rules)})
-    if not allowlist:
-        raise impossible(
-            "firewalls: nobody is let in, and an empty list might let everybody in: name your address in ip_allowlist "
-            "of the provider block, or in a firewall"
-        )
+    named = sorted(experience(attrs.options))
+    if len(named) > 1:
+        raise impossible(f"options: {' and '.join(named)} name the experience more than once")
+    checked(attrs.tags)
+    addresses(attrs.firewall_rules)
+
+
+def launch(attrs: CreateInstanceAttrs, requester: Mapping[str, str], allowed: Iterable[str]) -> Launch:
+    """Write a launch; raise `Rejected` for what cannot be asked for. `allowed` are addresses that are always let in."""
+    check_launch(attrs)
+    name = TypeName.parse(attrs.instance_type)
+    assert name is not None, "it has been checked"
     return Launch(
         request_id=attrs.ref_id,
         **requester,
@@ -485,19 +582,35 @@ def launch(attrs: CreateInstanceAttrs, requester: Mapping[str, str], allowed: It
         gpu_count=name.count,
         region=attrs.location,
         public_key=attrs.public_key.strip(),
-        ip_allowlist=allowlist,
+        ip_allowlist=allowlist(attrs.firewall_rules, allowed),
         tags={
             REF_TAG: attrs.ref_id,
             CRED_TAG: attrs.cloud_cred_ref_id,
             NAME_TAG: attrs.name,
             TYPE_TAG: attrs.instance_type,
             **({ADDRESS_TAG: attrs.address} if attrs.address else {}),
-            **checked(attrs.tags),
+            **attrs.tags,
         },
         expires_at=None,
         workshop=True if name.workshop else None,
         workshop_id=name.workshop or None,
     )
+
+
+def experience(options: Mapping[str, str]) -> dict[str, str]:
+    """Give what a machine's options say is to be deployed onto it."""
+    return {name: options[name] for name in OPTIONS if options.get(name)}
+
+
+def allowlist(rules: FirewallRules, allowed: Iterable[str]) -> list[str]:
+    """Give everybody who is let in; raise `Rejected` for nobody, and for what a list of addresses cannot say."""
+    found = sorted({*allowed, *addresses(rules)})
+    if not found:
+        raise impossible(
+            "firewalls: nobody is let in, and an empty list might let everybody in: name your address in ip_allowlist "
+            "of the provider block, or in a firewall"
+        )
+    return found
 
 
 def usual_experience(instance_type: str) -> str:
@@ -509,28 +622,26 @@ def usual_experience(instance_type: str) -> str:
     return _EXPERIENCES["dmz-gh200" if is_grace else ""]
 
 
-def _addresses(rules: FirewallRules) -> Iterator[str]:
+def addresses(rules: FirewallRules) -> list[str]:
     """Give the addresses that rules let in, whatever the ports; what is open to anywhere names none."""
     if rules.egress is not None:
         raise impossible("firewalls: outgoing connections cannot be restricted")
-    for rule in rules.ingress:
-        for text in rule.ip_ranges:
-            yield address(text)
+    return [address(text, "firewalls") for rule in rules.ingress for text in rule.ip_ranges]
 
 
-def address(text: str) -> str:
+def address(text: str, argument: str) -> str:
     """Read a single address, with or without its mask; raise `Rejected` for a wider range."""
     try:
         network = ip_network(text.strip(), strict=True)
     except ValueError:
-        raise impossible(f'"{text}" is not an address such as 203.0.113.7') from None
+        raise impossible(f'{argument}: "{text}" is not an address such as 203.0.113.7') from None
     if network.num_addresses != 1:
-        raise impossible(f"{text}: only single addresses can be let in, such as 203.0.113.7")
+        raise impossible(f"{argument}: only single addresses can be let in, such as 203.0.113.7, and not {text}")
     return str(ip_address(network.network_address))
 
 
 def impossible(reason: str) -> Rejected:
-    return Rejected(reason, provider=PROVIDER, operation="create_instance", sent=Sent.NO)
+    return Rejected(reason, provider=PROVIDER, sent=Sent.NO)
 
 
 # Errors
@@ -542,17 +653,18 @@ def explained(answer: Answer) -> CloudError:
     `{"detail": "No Deployment matches the given query."}`, `{"request_id": ["… request_id already exists."]}`
     """
     text, status, launches = reason(answer), answer.status, answer.operation == "create_instance"
-    words = answer.text.lower()
-    if "no available capacity" in words:
+    words, is_refusal = answer.text.lower(), 400 <= answer.status < 500
+    # a server that has failed may have done it before
+    if is_refusal and "no available capacity" in words:
         return OutOfStock(text, http_status=status)
-    if launches and 400 <= status < 500 and "request_id already exist" in words:
+    if launches and is_refusal and "request_id already exist" in words:
         return Rejected(text, http_status=status, code=REF_TAKEN, sent=Sent.MAYBE)
     if status == 400 and "deployment is already being destroyed" in words:
         return Rejected(text, http_status=status, code=ALREADY_ENDING)
     if status == 404:
         return _nothing_there(text, words, launches=launches)
     # no text is documented for it: this is what would be said of a limit that an account has
-    if launches and status in (400, 402, 403, 409, 422) and ("quota" in words or "limit exceeded" in words):
+    if launches and status in (400, 402, 403, 409, 422) and _says_that_a_limit_is_met(words):
         return OutOfQuota(text, http_status=status)
     if status in (401, 403):
         return AuthFailed(f"{text}: check api_token, or $LAUNCHPAD_API_TOKEN", http_status=status)
@@ -560,6 +672,12 @@ def explained(answer: Answer) -> CloudError:
     if status in (409, 429):
         error.sent = Sent.MAYBE  # neither is documented: it proves nothing of a launch
     return error
+
+
+def _says_that_a_limit_is_met(text: str) -> bool:
+    """Tell "quota exceeded" from a text that has something of that name in it, such as `quota-lab`."""
+    words = set("".join(char if char.isalnum() or char in "-_" else " " for char in text).split())
+    return bool(words & {"quota", "quotas", "limit"} and words & {"exceed", "exceeds", "exceeded", "reached", "used"})
 
 
 def _nothing_there(text: str, words: str, *, launches: bool) -> CloudError:

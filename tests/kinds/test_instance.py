@@ -10,7 +10,7 @@ import pytest
 
 from brevplan.contract.bytes import Bytes
 from brevplan.contract.client import Capability, FirewallReach
-from brevplan.contract.model import FirewallPattern, FirewallRule
+from brevplan.contract.model import CloudId, FirewallPattern, FirewallRule, Instance, LifecycleStatus
 from brevplan.engine.address import Address
 from brevplan.engine.identity import cred_ref_id, make_ref_id
 from brevplan.engine.kind import Effect, Mark, NeedsCatalogue, Outcome
@@ -383,3 +383,14 @@ def test_a_price_is_exact() -> None:
 )  # fmt: skip
 def test_disk_sizes_are_compared_in_the_units_of_what_is_there(declared: str, there: str, same: bool) -> None:
     assert _same_size(declared, there) is same
+
+
+def test_what_a_cloud_does_not_tell_of_one_machine_is_no_drift() -> None:
+    traits = replace(ability().traits, reports=frozenset({"instance_type", "location", "firewall_rules", "name"}))
+    told = KIND.observe(Instance(cloud_id=CloudId("i"), status=LifecycleStatus.RUNNING), traits)
+    assert not told.keys() & {"instance_type", "location"}
+    assert told["name"] == "", "a machine may have no name"
+    assert told["firewall_rules"] is None, "one without rules of ours is to get them"
+    seen = Instance(cloud_id=CloudId("i"), status=LifecycleStatus.RUNNING, instance_type="t", location="l")
+    found = KIND.observe(seen, traits)
+    assert (found["instance_type"], found["location"]) == ("t", "l")

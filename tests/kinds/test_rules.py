@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -228,6 +229,16 @@ def test_what_is_shown_is_what_a_list_of_addresses_makes_of_rules(blocks: list[O
     value = effective((firewall(*blocks),), ALLOWLIST)
     assert lines(value) == shown
     assert names_somebody(value) == bool(shown)
+
+
+def test_a_list_of_addresses_is_one_rule_with_what_the_block_lets_in() -> None:
+    reach = replace(ALLOWLIST, always=("198.51.100.7/32", "203.0.113.7/32"))
+    one = firewall(rule(from_port=443, ip_ranges=ONE), rule(from_port=80, ip_ranges=Tuple(["203.0.113.8/32"])))
+    among = firewall(rule(peers=True))
+    assert lines(effective((), reach)) == ["tcp+udp 1-65535 from 198.51.100.7/32, 203.0.113.7/32"]
+    shown = ["tcp+udp 1-65535 from 198.51.100.7/32, 203.0.113.7/32, 203.0.113.8/32"]
+    assert lines(effective((one,), reach)) == shown
+    assert lines(effective((among,), reach, lambda: {"firewall.w": frozenset({"203.0.113.8"})})) == shown
 
 
 def test_rules_that_are_not_known_yet_may_name_somebody() -> None:

@@ -37,6 +37,7 @@ from brevplan.contract.model import (
     InstanceType,
     InstanceTypeFilter,
     LifecycleStatus,
+    Money,
     PortMapping,
     RefId,
     instance_type_id,
@@ -178,13 +179,13 @@ def every_call() -> list[Callable[[Any], Any]]:
         lambda client: client.create_instance(wanted()), lambda client: client.terminate_instance(some),
         lambda client: client.get_instance_types(), lambda client: client.get_locations(),
         lambda client: client.update_tags(some, {}), lambda client: client.update_mark(some, address="x"),
-        lambda client: client.rename_instance(some, "x"),
+        lambda client: client.rename_instance(some, "x"), lambda client: client.replace_firewall_rules(some, rules()),
     ]  # fmt: skip
 
 
 def test_trap_7_every_path_ends_in_a_slash() -> None:
     for call in every_call():
-        api = Canned((200, {"id": MADE, "count": 0, "results": []}))
+        api = Canned((200, {"id": MADE, "tags": None, "count": 0, "results": []}))
         api.run(call)
         assert api.asked
         for request in api.asked:
@@ -282,7 +283,7 @@ def test_a_type_is_read_whole() -> None:
     assert (found.vcpu, found.memory, found.architectures) == (16, Bytes(120, "GB"), ("x86_64",))
     (gpu,) = found.gpus
     assert (gpu.name, gpu.type, gpu.count, gpu.memory) == ("A100", "A100-80GB", 1, Bytes(80, "GB"))
-    assert (gpu.interconnect, gpu.manufacturer) == ("SXM", "NVIDIA")
+    assert (gpu.interconnect, gpu.manufacturer) == ("SXM4", "NVIDIA")
     assert [(disk.type, disk.size) for disk in found.storage] == [
         ("ssd", Bytes(1024, "GB")),
         ("nvme", Bytes(2048, "GB")),
@@ -290,6 +291,7 @@ def test_a_type_is_read_whole() -> None:
     assert (found.is_available, found.stock) == (True, 10)
     assert not found.stoppable
     assert not found.rebootable
+    assert found.can_modify_firewall
     assert found.deploy_time_s == 900
 
 
@@ -365,7 +367,7 @@ def test_two_entries_of_one_name_are_one_type_and_no_better_than_the_worse() -> 
 def test_trap_2_the_case_of_the_interconnect_is_of_no_matter(given: str) -> None:
     (found,) = read(entry(gpu={"interconnection_type": given}, price=None))
     assert found.type == "oci.a100x1.sxm"
-    assert found.gpus[0].interconnect == "SXM"
+    assert found.gpus[0].interconnect == "SXM4"
     assert found.base_price is not None
     assert found.base_price.amount == Decimal("2.51"), "2.01 and a quarter, whatever the case"
     made = machine_of({}, node={"gpu": {"model": "A100", "form_factor": given}})
@@ -375,11 +377,30 @@ def test_trap_2_the_case_of_the_interconnect_is_of_no_matter(given: str) -> None
 @pytest.mark.parametrize(
     ("family", "given", "count", "each"),
     [("H100", 80, 8, 80), ("H100", 640, 8, 80), ("L4", 24, 8, 24), ("L4", 192, 8, 24), ("A100", 80, 2, 80),
-     ("A100", 320, 8, 40), ("B200", 192, 1, 192), ("X9", 100, 4, 100), ("X9", 800, 8, 100), ("X9", 801, 8, 801)],
+     ("A100", 320, 8, 40), ("B200", 192, 1, 192), ("A6000", 192, 4, 48), ("A6000", 48, 4, 48), ("X9", 192, 4, 48),
+     ("RTX-A6000", 192, 4, 48), ("RTX_PRO_6000", 96, 8, 96), ("rtx pro 6000", 768, 8, 96),
+     ("X9", 800, 8, 100), ("X9", 801, 8, 801), ("H100", 81, 3, 81)],
 )  # fmt: skip
 def test_trap_4_the_memory_of_one_gpu_is_told_from_the_total(family: str, given: int, count: int, each: int) -> None:
-    (found,) = read(entry(gpu={"family": family, "memory_gb": given, "count": count}))
+    (found,) = read(entry(gpu={"family": family, "model": family, "memory_gb": given, "count": count}))
     assert found.gpus[0].memory == Bytes(each, "GB")
+
+
+@pytest.mark.parametrize("given", [96, 192])
+def test_trap_4_a_model_that_says_its_memory_is_believed(given: int) -> None:
+    (found,) = read(entry(gpu={"family": "X9", "model": "X9-96GB", "memory_gb": given, "count": 2}))
+    assert found.gpus[0].memory == Bytes(96, "GB")
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "shown"),
+    [("H100", "sxm", "SXM5"), ("A100", "SXM", "SXM4"), ("B200", "sxm6", "SXM6"), ("X9", "sxm", "SXM"),
+     ("H100", "pcie", "PCIe")],
+)  # fmt: skip
+def test_a_card_has_the_interconnect_that_it_has_elsewhere(family: str, given: str, shown: str) -> None:
+    (found,) = read(entry(gpu={"family": family, "interconnection_type": given}))
+    assert found.gpus[0].interconnect == shown
+    assert found.type.endswith(f".{given.lower()}"), "the name of the type stays as it is asked for"
 
 
 def test_prices_are_exact_and_of_the_whole_type() -> None:
@@ -405,11 +426,53 @@ def test_rec_without_a_price_there_is_an_estimate(
     assert (str(found.base_price.amount), found.base_price.currency) == (dollars, "USD")
 
 
+@pytest.mark.parametrize("given", ["EUR", "eur", "CAD"])
+def test_a_price_in_another_currency_is_not_known(given: str) -> None:
+    (found,) = read(entry(price={"currency": given, "on_demand_per_hour": 2.5}))
+    assert found.base_price is None
+
+
+@pytest.mark.parametrize("given", ["usd", " USD ", "", None])
+def test_a_price_in_dollars_however_they_are_written(given: str | None) -> None:
+    (found,) = read(entry(price={"currency": given, "on_demand_per_hour": 2.5}))
+    assert found.base_price == Money(Decimal("2.5"))
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["free", 5, [], {"on_demand_per_hour": "NaN"}, {"on_demand_per_hour": "sNaN"}, {"on_demand_per_hour": "Infinity"},
+     {"on_demand_per_hour": "-Infinity"}, {"on_demand_per_hour": -1}, {"on_demand_per_hour": "1e999999"},
+     {"on_demand_per_hour": "1e-999999"}, {"on_demand_per_hour": "much"}, {"on_demand_per_hour": True},
+     {"on_demand_per_hour": 1, "currency": 5}],
+)  # fmt: skip
+def test_a_price_that_is_none_is_not_known_and_hides_no_type(price: object) -> None:
+    (odd, other) = read(entry(price=price), entry(cloud="z"))
+    assert odd.base_price is None
+    assert other.base_price == Money(Decimal("2.5"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"memory_gb": -1}, {"cpu": -1}, {"storage": [{"size_gb": -1}]}, {"gpu": {"memory_gb": -80}},
+     {"gpu": {"count": -1}}, {"memory_gb": "many"}],
+)  # fmt: skip
+def test_a_catalogue_with_what_cannot_be_is_an_error_and_no_shorter_one(fields: dict[str, Any]) -> None:
+    with pytest.raises(Unavailable) as caught:
+        read(entry(cloud="z"), entry(**fields))
+    assert "not what the API describes" in str(caught.value)
+
+
 def test_only_what_can_be_delivered_soon_is_asked_for_unless_told_otherwise() -> None:
     api = Canned(page())
     api.run(lambda client: client.get_instance_types())
     api.run(lambda client: client.get_locations(), delivery="slow")
     assert [request.url.params["delivery"] for request in api.asked] == ["fast", "slow"]
+
+
+def test_blocks_of_another_delivery_keep_other_catalogues(bench: Bench) -> None:
+    fast, slow = (launchpad.connect(bench.connection(delivery=given)).traits for given in ("fast", "slow"))
+    assert fast.catalogue != slow.catalogue
+    assert fast.catalogue == launchpad.connect(bench.connection()).traits.catalogue
 
 
 def test_dmz_is_there_soon() -> None:
@@ -515,7 +578,8 @@ def test_the_options_of_a_machine_win(option: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [{"instance_type": "h100"}, {"instance_type": f"oci.{'h' * 33}x1.sxm"}, {"spot": True}, {"sub_location": "a"},
-     {"filesystems": ("one",)}, {"image_id": "x"}, {"user_data": "#!/bin/sh"}, {"tags": {"RefID": "c"}},
+     {"filesystems": ("one",)}, {"image_id": "x"}, {"user_data": "#!/bin/sh"}, {"disk_size": Bytes(1, "TB")},
+     {"instance_type": "oci.h100x513.sxm"}, {"tags": {"RefID": "c"}},
      {"tags": {"CloudCredRefID": "c"}}, {"tags": {"Name": "c"}}, {"tags": {"InstanceType": "c"}},
      {"tags": {"BrevplanAddress": "c"}}, {"options": {"catalog_id": "a", "experience_id": "b"}},
      {"firewall_rules": rules(rule("10.0.0.0/8"))}, {"firewall_rules": rules(rule("0.0.0.0/0"))},
@@ -528,6 +592,20 @@ def test_what_cannot_be_asked_for_is_never_sent(fields: dict[str, Any]) -> None:
         api.run(lambda client: client.create_instance(wanted(**fields)))
     assert caught.value.sent is Sent.NO
     assert api.asked == []
+    (argument,) = (name if name != "firewall_rules" else "firewalls" for name in fields)
+    with pytest.raises(Rejected) as planned:
+        launchpad.SPEC.check_launch(wanted(**fields))
+    assert planned.value.message == caught.value.message
+    assert planned.value.message.startswith(f"{argument}: ")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"options": {"catalog_id": "LP-15"}}, {"tags": {"team": "x"}}, {"firewall_rules": rules(SSH)},
+     {"firewall_rules": rules(rule("203.0.113.9/32"))}, {"location": ""}],
+)  # fmt: skip
+def test_what_may_be_asked_for_is_left_to_the_cloud(fields: dict[str, Any]) -> None:
+    launchpad.SPEC.check_launch(wanted(**fields))
 
 
 # The addresses that are let in
@@ -617,7 +695,13 @@ def test_a_name_that_is_taken_and_not_found_may_have_made_a_machine(answer: tupl
     ("status", "body", "kind", "outcome", "text"),
     [
         (400, {"non_field_errors": ["There is no available capacity for h100."]}, OutOfStock, Sent.REFUSED, "for h100"),
-        (503, "no available capacity", OutOfStock, Sent.REFUSED, "capacity"),
+        (503, "no available capacity", Unavailable, Sent.MAYBE, "capacity"),
+        (500, {"detail": "no available capacity"}, Unavailable, Sent.MAYBE, "capacity"),
+        (409, "no available capacity", OutOfStock, Sent.REFUSED, "capacity"),
+        (400, {"detail": "experience quota-lab is unknown"}, Rejected, Sent.REFUSED, "quota-lab"),
+        (400, {"detail": "experience quota-lab exceeded its age"}, Rejected, Sent.REFUSED, "quota-lab"),
+        (403, {"detail": "the quota service does not know you"}, AuthFailed, Sent.REFUSED, "quota service"),
+        (400, {"detail": "Limit exceeded."}, OutOfQuota, Sent.REFUSED, "Limit"),
         (400, {"detail": "Quota of the organisation exceeded"}, OutOfQuota, Sent.REFUSED, "Quota"),
         (403, {"detail": "quota exceeded"}, OutOfQuota, Sent.REFUSED, "quota"),
         (401, {"detail": "Invalid token."}, AuthFailed, Sent.REFUSED, "Invalid token"),
@@ -793,6 +877,25 @@ def test_trap_1_the_type_of_a_machine_is_the_one_it_was_asked_for_by(bench: Benc
     assert node["cluster"]["nodes"][0]["gpu"]["model"] == "a100-40gb"
 
 
+def test_trap_1_a_machine_of_somebody_else_has_the_type_of_the_catalogue_too(bench: Bench) -> None:
+    """The node says `a100-80gb`, and the catalogue sells an `a100`."""
+    made = bench.make(instance_type="nebius.a100x8.sxm", location="us-west-1")
+    path = f"/v1/catalog/deployments/{made.cloud_id}/"
+    assert bench.ask("PATCH", path, {"tags": None}).status_code == 200
+    (listed,) = bench.listed()
+    (offer,) = types(bench, instance_types=("nebius.a100x8.sxm",), locations=("us-west-1",))
+    assert (listed.ref_id, listed.instance_type, listed.instance_type_id) == ("", offer.type, offer.id)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("A100-80GB", "a100"), ("h100", "h100"), ("rtx-pro-6000", "rtx-pro-6000"), ("l40s-48gb", "l40s"),
+     ("-80gb", "-80gb"), ("x-gb", "x-gb"), ("a100-1g", "a100-1g")],
+)  # fmt: skip
+def test_the_model_of_a_node_is_named_without_its_memory(model: str, name: str) -> None:
+    assert machine_of(None, node={"gpu": {"model": model, "form_factor": "sxm"}}).instance_type == f"oci.{name}x8.sxm"
+
+
 def test_a_machine_of_somebody_else_has_the_type_that_its_node_tells() -> None:
     assert machine_of(None).instance_type == "oci.h100x8.sxm"
     workshop = machine_of(None, cluster_fields={"workshop_id": "public"})
@@ -881,6 +984,53 @@ def test_the_least_that_a_machine_can_be() -> None:
     nulls = {name: None for name in row() if name != "id"}
     (same,) = Canned(page({"id": "x", **nulls})).run(lambda client: client.list_instances())
     assert same == found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"node": {"storage": [{"size": -1}]}}, {"ssh_port": -1}, {"ssh_port": 70000}, {"node": {"gpu_count": -8}}],
+    ids=["disk", "port", "port too high", "GPUs"],
+)  # fmt: skip
+def test_a_machine_with_what_cannot_be_makes_no_list_and_no_shorter_one(fields: dict[str, Any]) -> None:
+    for api, call in (
+        (Canned(page(row(id=str(NOBODY)), row(**fields))), lambda client: client.list_instances()),
+        (Canned((200, row(**fields))), lambda client: client.get_instance(CloudId(MADE))),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            api.run(call)
+        assert "not what the API describes" in str(caught.value)
+
+
+def test_one_of_ours_whose_tags_are_not_told_is_no_strangers_machine() -> None:
+    """It would be bought a second time where the state is lost."""
+    told = row()
+    del told["tags"]
+    with pytest.raises(Unavailable) as caught:
+        Canned(page(told)).run(lambda client: client.list_instances())
+    assert MADE in str(caught.value)
+    stranger = {**told, "request_id": "TRY-1234"}
+    (found,) = Canned(page(stranger)).run(lambda client: client.list_instances())
+    assert (found.ref_id, found.tags) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "ranges"),
+    [(["192.0.2.1"], ("192.0.2.1/32",)), ([], ()),
+     (["2001:db8::7", "192.0.2.0/24"], ("192.0.2.0/24", "2001:db8::7/128"))],
+)  # fmt: skip
+def test_who_is_let_in_is_read_as_one_rule_for_every_port(given: list[str], ranges: tuple[str, ...]) -> None:
+    found = read_row(ip_allowlist=given).firewall_rules
+    assert found is not None
+    assert [(one.from_port, one.to_port, one.protocol, one.ip_ranges) for one in found.ingress] == (
+        [(1, 65535, "", ranges)] if ranges else []
+    )
+    assert found.egress is None
+
+
+@pytest.mark.parametrize("given", [None, "192.0.2.1", ["me"], [5.5], {}])
+def test_who_is_let_in_is_not_known_where_it_cannot_be_read(given: object) -> None:
+    assert read_row(ip_allowlist=given).firewall_rules is None
+    assert read_row().firewall_rules is None, "where it is left out"
 
 
 def test_fields_nobody_knows_are_ignored() -> None:
@@ -1031,12 +1181,86 @@ def test_taking_the_mark_off_leaves_a_foreign_machine(bench: Bench) -> None:
     assert (found.tags, found.name, found.instance_type) == ({"team": "x"}, "web", A10)
 
 
-def test_tags_that_are_no_object_are_replaced_by_ours(bench: Bench) -> None:
-    made = bench.make()
-    for odd in (None, ["x"], "text"):
-        assert bench.ask("PATCH", f"/v1/catalog/deployments/{made.cloud_id}/", {"tags": odd}).status_code == 200
-        bench.run(lambda client: client.update_tags(made.cloud_id, {"team": "x"}))
-        assert bench.got(made.cloud_id).tags == {"team": "x"}
+TAG_CHANGES: list[Callable[[Any], Any]] = [
+    lambda client: client.update_tags(CloudId(MADE), {"new": "2"}),
+    lambda client: client.update_mark(CloudId(MADE), address="instance.db"),
+    lambda client: client.update_mark(CloudId(MADE), address=None),
+    lambda client: client.rename_instance(CloudId(MADE), "db"),
+]
+MISSING = object()
+
+
+@pytest.mark.parametrize("change", TAG_CHANGES, ids=["tags", "address", "forget", "name"])
+@pytest.mark.parametrize(
+    ("tags", "request_id"),
+    [(MISSING, REF), (MISSING, "TRY-1234"), (None, REF), ({}, REF), ({"team": "x"}, REF), (["x"], REF), ("text", REF),
+     (["x"], "TRY-1234"), (5, None)],
+    ids=["none told", "none told of a stranger", "null", "empty", "without ours", "list", "text", "list of a stranger",
+         "number"],
+)  # fmt: skip
+def test_tags_that_were_not_read_are_not_written_over(
+    change: Callable[[Any], Any], tags: object, request_id: str | None
+) -> None:
+    told = row(tags=tags, request_id=request_id)
+    if tags is MISSING:
+        del told["tags"]
+    api = Canned((200, told))
+    with pytest.raises(Unavailable) as caught:
+        api.run(change)
+    assert "nothing is written over them" in str(caught.value)
+    assert [request.method for request in api.asked] == ["GET"]
+
+
+@pytest.mark.parametrize("request_id", ["TRY-1234", "", None])
+def test_a_machine_that_is_not_ours_may_have_no_tags(request_id: str | None) -> None:
+    api = Canned((200, row(tags=None, request_id=request_id)))
+    api.run(lambda client: client.update_tags(CloudId(MADE), {"team": "x"}))
+    assert sent(api) == {"tags": {"team": "x"}}
+
+
+def test_a_forgotten_machine_can_be_tagged_again(bench: Bench) -> None:
+    made = bench.make(tags={"team": "x"})
+    bench.run(lambda client: client.update_mark(made.cloud_id, address=None))
+    bench.run(lambda client: client.update_tags(made.cloud_id, {"team": "y"}))
+    assert bench.got(made.cloud_id).tags == {"team": "y"}
+
+
+# Who is let in, later
+
+
+def test_new_rules_replace_the_list_and_the_blocks_own_addresses_stay(bench: Bench) -> None:
+    made = bench.make(firewall_rules=rules(rule("203.0.113.9/32")), tags={"team": "x"})
+    for members in ((rule("203.0.113.10/32"), SSH), (rule("203.0.113.10/32"),), (), (rule(f"{HOME}/32"),)):
+        bench.run(lambda client, members=members: client.replace_firewall_rules(made.cloud_id, rules(*members)))
+        found = bench.got(made.cloud_id)
+        ranges = {f"{HOME}/32", *(text for member in members for text in member.ip_ranges)}
+        assert found.firewall_rules is not None
+        assert [set(one.ip_ranges) for one in found.firewall_rules.ingress] == [ranges]
+        assert (found.tags, found.ref_id) == ({"team": "x"}, REF)
+        assert bench.listed()[0].firewall_rules == found.firewall_rules
+
+
+@pytest.mark.parametrize(
+    "wrong", [rules(rule("10.0.0.0/8")), rules(rule("0.0.0.0/0")), FirewallRules(egress=())], ids=["net", "all", "out"]
+)
+def test_new_rules_that_cannot_be_kept_are_never_sent(wrong: FirewallRules) -> None:
+    api = Canned((200, row()))
+    with pytest.raises(Rejected) as caught:
+        api.run(lambda client: client.replace_firewall_rules(CloudId(MADE), wrong))
+    assert (caught.value.sent, api.asked) == (Sent.NO, [])
+
+
+def test_an_empty_list_is_never_sent_later_either() -> None:
+    api = Canned((200, row()))
+    with pytest.raises(Rejected):
+        api.run(lambda client: client.replace_firewall_rules(CloudId(MADE), rules(SSH)), ip_allowlist=None)
+    assert api.asked == []
+
+
+def test_the_blocks_addresses_are_told_to_the_plan(bench: Bench) -> None:
+    given = ["203.0.113.9/32", "198.51.100.7", "2001:db8::7", "198.51.100.7/32"]
+    reach = launchpad.connect(bench.connection(ip_allowlist=given)).traits.firewall
+    assert reach.always == ("198.51.100.7/32", "2001:db8::7/128", "203.0.113.9/32")
 
 
 def test_changing_what_is_gone(bench: Bench) -> None:
@@ -1044,6 +1268,7 @@ def test_changing_what_is_gone(bench: Bench) -> None:
         lambda client: client.update_tags(NOBODY, {}),
         lambda client: client.update_mark(NOBODY, address=None),
         lambda client: client.rename_instance(NOBODY, "x"),
+        lambda client: client.replace_firewall_rules(NOBODY, rules()),
     ):
         with pytest.raises(InstanceNotFound):
             bench.run(change)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 
 from brevplan.contract.client import Connection
 from brevplan.contract.errors import Rejected
+from brevplan.contract.model import Instance
 from brevplan.diagnostics import DiagnosticsError
 from brevplan.engine.bench import Options
 from brevplan.engine.change import Mode
+from brevplan.operations.offers import offers
 from brevplan.providers.launchpad import LaunchpadClient
+from brevplan.simcloud.faces.face import Reply, Request
 from brevplan.simcloud.faces.launchpad import LaunchpadFace
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
 from tests.protocol.test_create import on
 from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
 from tests.providers.launchpad_bench import A10, ENDPOINT, HOME, REQUESTS, SOLD_OUT, TOKEN, tags_of, transport_to
-from tests.world import actions, configuration
+from tests.world import KEY, actions, configuration
 
 PROVIDER = """provider "launchpad" {{
   api_token       = "{token}"
@@ -308,12 +313,212 @@ def test_a_machine_that_lets_nobody_in_is_an_error_of_the_plan(lab: LaunchLab) -
     assert lab.let_in() == ["203.0.113.9"]
 
 
-def test_a_changed_firewall_is_an_error_where_it_cannot_be_changed(lab: LaunchLab) -> None:
+@pytest.mark.parametrize("ssh", ["", "ssh {}"], ids=["", "ssh"])
+def test_a_changed_firewall_changes_the_list_of_the_machine_and_nothing_over_ssh(lab: LaunchLab, ssh: str) -> None:
+    lab.text = text(1, body=f"firewalls = [firewall.web]\n{ssh}", rest=firewall("203.0.113.9/32"))
+    applied(lab)
+    before, marks = lab.recorded(), lab.written()
+    lab.text = lab.text.replace("203.0.113.9/32", "203.0.113.10/32")
+    assert actions(lab.plan()) == {"firewall.web": "update", "instance.m[0]": "update"}
+    applied(lab)
+    assert lab.let_in() == [HOME, "203.0.113.10"]
+    assert "set_firewall" not in [what for what, _ in lab.hand.calls]
+    assert (lab.recorded(), lab.written()) == (before, marks)
+    assert lab.is_converged(1)
+
+
+def test_a_list_that_somebody_else_has_changed_is_put_right(lab: LaunchLab) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32", "203.0.113.10/32"))
+    applied(lab)
+    (machine,) = lab.machines()
+    for wrong in ([HOME, "203.0.113.9", "203.0.113.10", "192.0.2.66"], ["203.0.113.9", "203.0.113.10"], []):
+        options = {**lab.machines()[0].body.options, "ip_allowlist": json.dumps(wrong)}
+        lab.sim.set_options(machine.body.cloud_id, options)
+        assert actions(lab.plan()) == {"instance.m[0]": "update"}
+        applied(lab)
+        assert lab.let_in() == [HOME, "203.0.113.10", "203.0.113.9"]
+
+
+def test_an_address_of_the_block_that_a_rule_names_too_is_no_difference(lab: LaunchLab) -> None:
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall(f"{HOME}/32", "203.0.113.9/32"))
+    applied(lab)
+    assert lab.let_in() == [HOME, "203.0.113.9"]
+    assert lab.is_converged(1)
+
+
+def test_another_address_of_the_block_reaches_machines_with_firewalls(lab: LaunchLab) -> None:
     lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"))
     applied(lab)
-    lab.text = lab.text.replace("203.0.113.9/32", "203.0.113.10/32")
+    lab.text = text(1, body="firewalls = [firewall.web]", rest=firewall("203.0.113.9/32"), home="198.51.100.8")
+    assert actions(lab.plan()) == {"instance.m[0]": "update"}
+    applied(lab)
+    assert lab.let_in() == ["198.51.100.8", "203.0.113.9"]
+    assert lab.is_converged(1)
+
+
+def test_without_a_firewall_the_list_stays_as_it_is(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    lab.text = text(1, home="198.51.100.8")
+    assert actions(lab.plan()) == {}
+
+
+@pytest.mark.parametrize("ssh", ["", "ssh {}"], ids=["", "ssh"])
+def test_peers_let_each_other_in_as_they_come_and_go(tmp_path: Path, ssh: str) -> None:
+    rest = 'resource "firewall" "web" {\n  ingress {\n    peers = true\n  }\n}\n'
+    lab = LaunchLab(tmp_path, text(2, body=f"firewalls = [firewall.web]\n{ssh}", rest=rest))
+    for count in (2, 3, 1):
+        lab.text = text(count, body=f"firewalls = [firewall.web]\n{ssh}", rest=rest)
+        applied(lab)
+        every = {machine.body.public_ip for machine in lab.machines()}
+        for machine in lab.machines():
+            let_in = json.loads(machine.body.options["ip_allowlist"])
+            assert set(let_in) == {HOME} | every - {machine.body.public_ip}
+        assert lab.is_converged(count)
+    assert "set_firewall" not in [what for what, _ in lab.hand.calls]
+    assert lab.wire.violations == []
+
+
+# What cannot be done, and what was not told
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [('image_id = "ubuntu"', "asked for"), ('sub_location = "a"', "asked for"), ('filesystems = ["fs"]', "asked for"),
+     ('options = { experience_id = "a", catalog_id = "b" }', "more than once"), ('tags = { RefID = "x" }', "RefID"),
+     ('user_data = "#!/bin/sh"', "user data"), ('disk_size = "1400GB"', "asked for")],
+)  # fmt: skip
+def test_a_replacement_that_cannot_be_launched_is_an_error_of_the_plan_and_nothing_is_destroyed(
+    lab: LaunchLab, more: str, reason: str
+) -> None:
+    lab.text = text(1)
+    applied(lab)
+    before = [machine.body.cloud_id for machine in lab.machines()]
+    lab.text = text(1, body=more).replace(A10, "oci.h100x1.sxm")
+    with pytest.raises(DiagnosticsError) as caught:
+        lab.apply()
+    first = caught.value.diagnostics[0]
+    assert reason in first.detail
+    assert first.span is not None
+    assert lab.text[first.span.start : first.span.end] in more, "it shows where"
+    assert [machine.body.cloud_id for machine in lab.machines()] == before
+    assert lab.faults.count("terminate_instance") == 0
+
+
+class _Forgetful(LaunchpadFace):
+    """Leaves the tags out of answers: all of them, or those of the machines that are asked for alone."""
+
+    is_alone = False
+
+    def _row(self, instance: Instance, query: Mapping[str, str]) -> dict[str, Any]:
+        shown = super()._row(instance, query)
+        if not self.is_alone:
+            del shown["tags"]
+        return shown
+
+    def get(self, request: Request) -> Reply:
+        reply = super().get(request)
+        assert isinstance(reply.body, dict)
+        return Reply({name: value for name, value in reply.body.items() if name != "tags"})
+
+
+def test_tags_that_an_answer_leaves_out_are_not_wiped_by_a_change(lab: LaunchLab) -> None:
+    lab.text = text(1, body='tags = { team = "ml" }')
+    applied(lab)
+    marks, honest = lab.written(), lab.wire
+    face = _Forgetful(lab.sim, TOKEN)
+    face.is_alone = True
+    lab.wire = transport_to(face, lab.clock)
+    lab.text = text(1, body='tags = { team = "ops" }')
+    done = lab.apply()
+    assert done.result is not None
+    assert not done.result.complete
+    assert lab.written() == marks
+    lab.wire = honest
+    applied(lab)
+    assert lab.written() == {**marks, "team": "ops"}
+    (lab.folder / "brevplan.db").unlink()
+    assert actions(lab.plan()) == {"instance.m[0]": "import"}
+
+
+def test_a_list_without_tags_makes_no_second_machine_where_the_state_is_lost(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    applied(lab)
+    (lab.folder / "brevplan.db").unlink()
+    honest, lab.wire = lab.wire, transport_to(_Forgetful(lab.sim, TOKEN), lab.clock)
     plan = lab.plan()
-    assert [change.blocked for change in plan.changes if "instance" in str(change.address) and change.blocked]
+    machines = [change for change in plan.changes if str(change.address).startswith("instance")]
+    assert [bool(change.blocked) for change in machines] == [True]
+    lab.wire = honest
+    assert actions(lab.plan()) == {"instance.m[0]": "import"}
+
+
+class _Overtaxed(LaunchpadFace):
+    """Makes the machine, and then answers as a server does that has failed, in the words of one that is sold out."""
+
+    def create(self, request: Request) -> Reply:
+        made = super().create(request)
+        return made if self.cloud.present()[1:] else Reply(b"there is no available capacity", 503)
+
+
+def test_a_server_that_fails_in_the_words_of_no_stock_may_have_made_a_machine(lab: LaunchLab) -> None:
+    lab.text = text(1)
+    honest, lab.wire = lab.wire, transport_to(_Overtaxed(lab.sim, TOKEN), lab.clock)
+    applied(lab)
+    assert len(lab.machines()) == 1
+    lab.wire = honest
+    assert lab.is_converged(1)
+
+
+def test_trap_1_an_imported_machine_is_not_replaced_for_the_name_of_its_model(lab: LaunchLab) -> None:
+    """It was deployed elsewhere, and bears no tag that could say its type."""
+    body = {
+        "request_id": "TRY-1", "org_name": "acme", "requester_email": "a@b.example", "requester_name": "a",
+        "experience_id": "43123766-35ec-4eb4-a5ba-3f2945228445", "provider_name": "nebius", "gpu_model": "a100",
+        "gpu_count": 8, "region": "us-west-1", "public_key": KEY, "ip_allowlist": [HOME], "tags": None,
+    }  # fmt: skip
+
+    async def deploy() -> str:
+        headers = {"Authorization": f"Token {TOKEN}"}
+        async with httpx.AsyncClient(transport=lab.wire, headers=headers) as client:
+            return str((await client.post(f"{ENDPOINT}/v1/catalog/deployments/", json=body)).json()["id"])
+
+    made = asyncio.run(deploy())
+    lab.clock.elapsed += 700
+    block = f'import {{\n  to = instance.m[0]\n  id = "{made}"\n}}\n'
+    lab.text = text(1, rest=block).replace(A10, "nebius.a100x8.sxm")
+    applied(lab)
+    assert lab.faults.count("terminate_instance") == 0
+    assert list(lab.recorded().values()) == [made]
+    assert lab.is_converged(1)
+
+
+def test_a_type_that_no_answer_tells_is_no_reason_for_a_replacement(tmp_path: Path) -> None:
+    """Without its cluster, and with its tags deleted, nothing says what it is."""
+    lab = LaunchLab(tmp_path, text(1))
+    applied(lab)
+    lab.wire = transport_to(LaunchpadFace(lab.sim, TOKEN, is_bare=True), lab.clock)
+    lab.sim.set_tags(lab.machines()[0].body.cloud_id, {"tags": "{}"})
+    plan = lab.plan()
+    assert actions(plan) == {}
+    assert [change.blocked for change in plan.changes if change.blocked] == []
+
+
+def test_offers_of_another_delivery_are_not_those_of_a_moment_ago(tmp_path: Path) -> None:
+    lab = LaunchLab(tmp_path, "")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def shown(delivery: str) -> int:
+        block = text(1).replace('org_name        = "acme"', f'org_name = "acme"\n  delivery = "{delivery}"')
+        (tmp_path / "main.hcl").write_text(block)
+        lab.wire.calls.clear()
+        return len(asyncio.run(offers(tmp_path, environment, lab.outside)).items)
+
+    found = shown("fast")
+    assert found > 0
+    assert shown("slow") == 0, "nothing of the simulated cloud is slow"
+    assert shown("fast") == found
+    assert lab.wire.calls == [], "what was read a moment ago is still of use"
 
 
 def test_a_wrong_token_blocks_instead_of_buying_again(lab: LaunchLab) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from brevplan.contract.client import Capability, ModifyFirewall
 from brevplan.contract.conformance import host
 from brevplan.contract.conformance.item import Item, NotApplicable, expect, expect_equal
+from brevplan.contract.conformance.launching import rules
 from brevplan.contract.conformance.lifecycle import BEFORE, CREATE, TERMINATE
 from brevplan.contract.conformance.reporting import same_rules
 from brevplan.contract.conformance.scene import Scene
@@ -22,17 +23,19 @@ async def _x24(scene: Scene) -> None:
         raise NotApplicable(f"the pattern is {pattern}: rules are given at create")
     client, machine = scene.client, scene.machine
     assert isinstance(client, ModifyFirewall), "X-20 has looked at that"
-    port = scene.setup.port
-    opened = FirewallRules(ingress=(FirewallRule(from_port=port, to_port=port, protocol="tcp"),))
+    port, reach = scene.setup.port, scene.traits.firewall
+    opened = rules(reach, FirewallRule(from_port=port, to_port=port, protocol="tcp"))
+    closed = rules(reach)
     for _ in range(2):
         await scene.call(lambda: client.replace_firewall_rules(machine.cloud_id, opened))
         await _expect_rules(scene, opened)
     expect(all(rule.id for rule in _rules(scene).ingress), "a rule has no id")
-    if scene.setup.hosts is not None:
+    is_tried = scene.setup.hosts is not None and reach.ports
+    if is_tried:
         await host.open_to_all(scene)
-    await scene.call(lambda: client.replace_firewall_rules(machine.cloud_id, _NO_RULES))
-    await _expect_rules(scene, _NO_RULES)
-    if scene.setup.hosts is not None:
+    await scene.call(lambda: client.replace_firewall_rules(machine.cloud_id, closed))
+    await _expect_rules(scene, closed)
+    if is_tried:
         await host.blocked(scene)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from brevplan.contract.bytes import Bytes
-from brevplan.contract.client import Capability, Images
+from brevplan.contract.client import Capability, FirewallReach, Images
 from brevplan.contract.conformance.scene import Scene, Setup
 from brevplan.contract.model import (
     CreateInstanceAttrs,
@@ -21,6 +21,8 @@ from brevplan.contract.model import (
 TAGS: Final = {"purpose": "conformance"}
 RULE: Final = FirewallRule(from_port=8443, to_port=8443, ip_ranges=("192.0.2.0/24",), protocol="tcp")
 """A rule that opens a port to nobody: its range is set aside for documentation."""
+_NOBODY: Final = "192.0.2.1/32"
+"""The like as one address, for a cloud that knows nothing else."""
 
 
 def considered(setup: Setup) -> InstanceTypeFilter:
@@ -65,9 +67,18 @@ async def attributes(scene: Scene, offer: InstanceType, name: str) -> CreateInst
         image_id=await _image(scene, offer) if "image_id" in reports else "",
         disk_size=_disk(offer) if "disk_size" in reports else None,
         tags=TAGS if {"tags"} & reports or Capability.TAGS in scene.traits.capabilities else {},
-        firewall_rules=FirewallRules(ingress=(RULE,)) if "firewall_rules" in reports else FirewallRules(),
+        firewall_rules=rules(scene.traits.firewall, RULE) if "firewall_rules" in reports else FirewallRules(),
         options=dict(setup.options),
     )
+
+
+def rules(reach: FirewallReach, *wanted: FirewallRule) -> FirewallRules:
+    """Give these rules, as near to them as a firewall of this reach can come: one address, perhaps, at every port."""
+    if reach.ports or reach.networks:
+        return FirewallRules(ingress=wanted)
+    ranges = tuple(sorted({*reach.always, _NOBODY} if wanted else reach.always))
+    every = FirewallRule(from_port=1, to_port=65535, ip_ranges=ranges)
+    return FirewallRules(ingress=(every,) if ranges else ())
 
 
 async def _image(scene: Scene, offer: InstanceType) -> str:

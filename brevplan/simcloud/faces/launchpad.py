@@ -194,6 +194,9 @@ class LaunchpadFace:
         if fixed:
             raise Rejected("This field is read-only.", code=fixed[0])
         instance = self._found(request)
+        if "ip_allowlist" in body:
+            allowlist = _addresses(body["ip_allowlist"])
+            self.cloud.set_options(instance.cloud_id, {**instance.options, "ip_allowlist": json.dumps(allowlist)})
         if "tags" in body:
             self.cloud.set_tags(instance.cloud_id, _kept(body["tags"]))
         return Reply(self._row(self._found(request), request.query) | _launched_with(instance))
@@ -221,9 +224,7 @@ class LaunchpadFace:
                 raise Rejected("This field is required.", code=name)
         if sum(bool(text_of(body, name)) for name in _EXPERIENCE_NAMES) != 1:
             raise Rejected("One of experience_id, catalog_id and catalog_id_alias is required.")
-        for text in body.get("ip_allowlist") or []:
-            if not isinstance(text, str) or "/" in text:
-                raise Rejected(f"{text} is not a valid IP address.", code="ip_allowlist")
+        allowlist = _addresses(body.get("ip_allowlist"))
         count, region = body.get("gpu_count"), text_of(body, "region")
         wanted = Kind(
             text_of(body, "provider_name"), text_of(body, "gpu_model"), count if isinstance(count, int) else 0,
@@ -243,7 +244,7 @@ class LaunchpadFace:
             name=text_of(body, "request_id"),
             tags=_kept(body.get("tags")),
             options={
-                "ip_allowlist": json.dumps(body.get("ip_allowlist") or []),
+                "ip_allowlist": json.dumps(allowlist),
                 **{field: text_of(body, field) for field in (*_REQUIRED, *_EXPERIENCE_NAMES)},
             },
         )
@@ -329,6 +330,14 @@ def _request_id(request: Request) -> str:
 
 def _destroyed(machine: Machine) -> Instance:
     return replace(machine.body, status=LifecycleStatus.TERMINATED)
+
+
+def _addresses(given: Any) -> list[str]:
+    found = given if isinstance(given, list) else []
+    for text in found:
+        if not isinstance(text, str) or "/" in text:
+            raise Rejected(f"{text} is not a valid IP address.", code="ip_allowlist")
+    return found
 
 
 def _kept(tags: Any) -> dict[str, str]:
