@@ -8,8 +8,7 @@ from errno import EADDRINUSE
 
 from brevplan.diagnostics import failure, suggest
 from brevplan.operations.world import Outside
-from brevplan.simcloud.catalogue import offers
-from brevplan.simcloud.practice import ARGUMENTS, FACES, KEY_ARGUMENTS, Practice, Wishes
+from brevplan.simcloud.practice import ARGUMENTS, FACES, KEY_ARGUMENTS, Practice, Wishes, type_names
 
 __all__ = ["ARGUMENTS", "KEY_ARGUMENTS", "Wishes", "check_providers", "check_types", "simulate"]
 
@@ -25,7 +24,7 @@ def check_providers(names: Sequence[str]) -> list[str]:
 
 def check_types(names: Iterable[str]) -> frozenset[str]:
     """Give the names of types of the simulated catalogue; raise `DiagnosticsError` for one that is not in it."""
-    wanted, known = frozenset(names), {offer.type for offer in offers()}
+    wanted, known = frozenset(names), type_names()
     for name in sorted(wanted - known):
         raise failure(
             "Unknown instance type", f'"{name}" is no type of the simulated catalogue.',

@@ -55,6 +55,11 @@ _ROUND_S: Final = 0.1
 """How often it is looked for machines that have come or gone since."""
 
 
+def type_names() -> frozenset[str]:
+    """Give the names of the types that the simulated clouds sell, before a face gives them names of its own."""
+    return frozenset(offer.type for offer in catalogue.offers())
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """How the clouds are to behave. Rates are shares of calls, times in seconds."""
