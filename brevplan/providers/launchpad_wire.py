@@ -27,7 +27,7 @@ from brevplan.contract.errors import (
     Sent,
     Unavailable,
 )
-from brevplan.contract.gpu import canonical_name, interconnect
+from brevplan.contract.gpu import canonical_name, interconnect, nominal_gb
 from brevplan.contract.model import (
     CloudId,
     CreateInstanceAttrs,
@@ -375,7 +375,7 @@ def _gpu(gpu: _TypeGpu) -> Gpu:
         name=name,
         type=model.upper(),
         count=gpu.count or 0,
-        memory=Bytes(memory_of_one(name, model, gpu.memory_gb or 0, gpu.count or 0), "GB"),
+        memory=Bytes(nominal_gb(name, memory_of_one(name, model, gpu.memory_gb or 0, gpu.count or 0)), "GB"),
         interconnect=interconnect(gpu.interconnection_type or "", name),
         manufacturer=_MANUFACTURERS.get((gpu.manufacturer or "").lower(), "unknown"),
     )
