@@ -60,7 +60,8 @@ async def simulate(
         ) from None
     except OSError as problem:
         hint = "-port=0 takes a free port." if problem.errno == EADDRINUSE else "-path says where the clouds are kept."
-        raise failure("Simulated clouds cannot be served", f"{problem}.", hint=hint) from None
+        told = f"{problem.strerror or problem}: {problem.filename}" if problem.filename else problem.strerror or problem
+        raise failure("Simulated clouds cannot be served", f"{told}.", hint=hint) from None
     try:
         ready(endpoints, practice.ssh_port)
         await over.wait()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.launch import after, limited
 
 COMMAND = (sys.executable, "-m", "brevplan")
 MOST_MEMORY = 2 << 30
@@ -17,8 +18,8 @@ MOST_MEMORY = 2 << 30
 def run(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BREVPLAN_")}
     return subprocess.run(
-        [*COMMAND, *words], cwd=folder, env=environment, input=typed, capture_output=True, text=True, timeout=60,
-        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY)),
+        after(limited("RLIMIT_AS", MOST_MEMORY), [*COMMAND, *words]), cwd=folder, env=environment, input=typed,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import pytest
 from brevplan.engine.ports import OpenIntent
 from brevplan.state.errors import StateUnusable
 from brevplan.state.lock import SOMEBODY, Holder, Lock, is_held, lock_path, read_holder, try_lock
+from tests.launch import INTERRUPTIBLE, after
 from tests.state.build import INTENT, opened
 from tests.state.command import LIMIT_S, ROOT, Ended, Project
 from tests.world import Lab, configuration
@@ -66,9 +67,8 @@ def held_elsewhere(state: Path) -> Iterator[Holding]:
 def waiting(project: Project, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Start a command, and go on once it says that it waits for the lock."""
     with subprocess.Popen(
-        project.words(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
+        after(INTERRUPTIBLE, project.words(*words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
         try:
             assert process.stderr is not None
             assert "Waiting for the state's lock, held by" in process.stderr.readline()

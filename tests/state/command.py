@@ -15,6 +15,7 @@ from types import TracebackType
 from brevplan.engine.ports import Role
 from brevplan.simcloud.store import Store
 from brevplan.state.store import StateStore
+from tests.launch import after
 from tests.world import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -72,14 +73,15 @@ class Project:
     def words(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "brevplan", f"-chdir={self.folder}", *words, "-no-color"]
 
-    def run(self, *words: str, before: Callable[[], None] | None = None) -> Ended:
+    def run(self, *words: str, before: str = "pass") -> Ended:
+        """Run a command; `before` is a line of Python for its process."""
         done = subprocess.run(
-            self.words(*words), capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=ROOT,
-            stdin=subprocess.DEVNULL, preexec_fn=before,
+            after(before, self.words(*words)), capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=ROOT,
+            stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return Ended(done.returncode, done.stdout, done.stderr)
 
-    def apply(self, *, before: Callable[[], None] | None = None) -> Ended:
+    def apply(self, *, before: str = "pass") -> Ended:
         return self.run("apply", "-auto-approve", before=before)
 
     def during_apply(self, harm: Callable[[], None]) -> Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from brevplan.state.store import StateStore
+from tests.launch import limited
 from tests.state.command import COUNT, LIMIT_S, ROOT, Namespace, Project, wait_for
 
 pytestmark = pytest.mark.slow
@@ -95,9 +95,9 @@ def touch_when_made(project: Project, made: Path) -> None:
     made.touch()
 
 
-def at_most(size: int) -> Callable[[], None]:
+def at_most(size: int) -> str:
     """Let no file of the process grow beyond a size: writing further fails as it does on a failing disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return limited("RLIMIT_FSIZE", size)
 
 
 def test_a_disk_that_fails_before_an_apply(project: Project) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from errno import EADDRINUSE
 from typing import Any, ClassVar
 
 import msgspec
@@ -177,7 +178,7 @@ class Server:
         try:
             await self._server.startup()
         except SystemExit:  # how uvicorn says that it cannot listen
-            raise OSError(f"port {self._server.config.port} cannot be listened on") from None
+            raise OSError(EADDRINUSE, f"port {self._server.config.port} cannot be listened on") from None
         self._serving = asyncio.create_task(self._server.main_loop())
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
