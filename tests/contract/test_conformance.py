@@ -16,14 +16,16 @@ from msgspec.structs import replace
 from brevplan.contract.conformance.item import Outcome, Result, Suite
 from brevplan.contract.conformance.launching import choose
 from brevplan.contract.conformance.scene import Limits, Setup
-from brevplan.contract.conformance.suites import ITEMS, run, suites_for
+from brevplan.contract.conformance.suites import ITEMS, run
 from brevplan.contract.errors import RateLimited, Sent, Unavailable
-from brevplan.contract.model import InstanceType, RefId
+from brevplan.contract.model import InstanceType
 from brevplan.providers import registry
 from brevplan.simcloud import catalogue
+from tests.bench.test_matrix import rows
 from tests.contract import broken
 from tests.contract.broken import Bench, Break
 from tests.contract.clients import CLIENTS
+from tools.matrix import ABILITIES, abilities, results_of
 
 NOT_FOR_BREVPLAN = ("C-61..C-70", "C-71..C-90", "X-25")
 BREAKS: list[tuple[Suite, str, Break]] = [
@@ -61,25 +63,13 @@ def test_every_provider_of_the_registry_is_put_to_the_suite() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CLIENTS))
-def test_provider_passes(name: str, tmp_path: Path) -> None:
-    async def ask() -> list[Result]:
-        numbers = itertools.count()
-        async with CLIENTS[name](tmp_path) as connected:
-            setup = Setup(
-                connected.client,
-                connected.clock,
-                lambda: RefId(f"bp-verify-aaaaaaaaaaaa-{next(numbers):06d}"),
-                "bp-verify",
-                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIuY6PuXNmyrB4jqJ5YVhE0W0nqXUGGy1jdz4ZyM1QyR conformance",
-                stable_ids=connected.stable_ids,
-            )
-            return await run(setup, suites_for(setup))
-
-    results = asyncio.run(ask())
+def test_provider_passes_and_the_readme_says_what_it_can(name: str, tmp_path: Path) -> None:
+    results = results_of(name, tmp_path)
     assert wrong(results) == []
     skipped = [f"{one.item.id}: {one.reason}" for one in results if one.outcome is Outcome.SKIPPED]
     assert skipped == []
     assert {one.item.id for one in results} >= {"C-20", "C-28", "C-55", "X-10"}
+    assert rows()[name][: len(ABILITIES) + 1] == abilities(results), "make matrix writes the table anew"
 
 
 # Every item

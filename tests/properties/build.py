@@ -22,7 +22,7 @@ from brevplan.simcloud.model import Machine
 from brevplan.simcloud.store import Store
 from tests.world import KEY, Lab
 
-BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+BOUNDED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 PROVIDERS = ("local", "local.b")
 PATHS = {"local": "local-cloud.db", "local.b": "b.db"}
 SCHEMAS = {name: kind.schema for name, kind in KINDS.items()}

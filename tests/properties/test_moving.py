@@ -115,7 +115,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, print_blob=True)
+@settings(max_examples=25, deadline=None, print_blob=True)
 @given(FIRST, EVENTS)
 def test_any_sequence_of_moves_and_applies_keeps_every_machine(
     first: dict[str, tuple[str | None, ...]], events: list[tuple[int, int, bool, str]]
