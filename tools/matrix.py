@@ -24,7 +24,8 @@ from xml.etree import ElementTree
 from brevplan.contract.conformance.item import Outcome, Result
 from brevplan.contract.conformance.scene import Setup
 from brevplan.contract.conformance.suites import run, suites_for
-from brevplan.contract.model import RefId
+from brevplan.contract.model import FirewallPattern, RefId
+from brevplan.providers import registry
 from tests.contract.clients import CLIENTS
 
 ROOT: Final = Path(__file__).parents[1]
@@ -43,6 +44,13 @@ ABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "prices": ("C-21",),
 }
 """Each with the items of the conformance suite that prove it."""
+
+PATTERNS: Final = {
+    FirewallPattern.ALLOWLIST: "a list of addresses",
+    FirewallPattern.NATIVE: "the cloud's own",
+    FirewallPattern.USER_DATA: "a start-up script",
+}
+"""How rules come into force when a machine is made."""
 
 _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIuY6PuXNmyrB4jqJ5YVhE0W0nqXUGGy1jdz4ZyM1QyR matrix"
 _BEGIN, _END = "<!-- matrix -->", "<!-- end of matrix -->"
@@ -92,6 +100,7 @@ def header() -> list[str]:
         "cloud",
         *ABILITIES,
         "items passed / not applicable / failing",
+        "firewall at create",
         "found after a lost answer",
         "calls checked",
     ]
@@ -144,7 +153,8 @@ def main() -> int:
             (folder / name).mkdir()
             found = f"{lost[name]} tests" if lost.get(name) else "no"
             calls = f"{checked[name]:,}" if checked.get(name) else _OTHERWISE.get(name, "none")
-            rows.append([f"`{name}`", *abilities(results_of(name, folder / name)), found, calls])
+            cells = abilities(results_of(name, folder / name))
+            rows.append([f"`{name}`", *cells, PATTERNS[registry.spec(name).traits.firewall_pattern], found, calls])
     text = table(rows)
     print(text)
     readme = ROOT / "README.md"

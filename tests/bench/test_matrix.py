@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from brevplan.providers import registry
 from tests.contract.clients import CLIENTS
-from tools.matrix import header
+from tools.matrix import PATTERNS, header
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -20,7 +21,8 @@ def rows() -> dict[str, list[str]]:
 def test_every_cloud_has_a_row_that_says_something() -> None:
     found = rows()
     assert sorted(found) == sorted(CLIENTS)
-    for cells in found.values():
+    for name, cells in found.items():
         assert "fails" not in cells
+        assert cells[-3] == PATTERNS[registry.spec(name).traits.firewall_pattern]
         assert cells[-2].endswith("tests")
         assert cells[-1]
