@@ -58,7 +58,7 @@ class Account:
     _poll: asyncio.Task[None] | None = field(default=None)
     _last: float = field(default=float("-inf"))
     _took: float = field(default=0.0)
-    _shown: frozenset[str] = field(default=frozenset())
+    _shown: set[str] = field(default_factory=set)
     _doubt: tuple[Snapshot, asyncio.Task[str]] | None = field(default=None)
 
     @property
@@ -70,14 +70,14 @@ class Account:
         places = frozenset(locations)
         if self.is_regional and places != self.places:
             self.places = places
-            self._shown = frozenset()  # what other locations showed is not missing from these
+            self._shown = set()  # what other locations showed is not missing from these
 
     async def fetch(self) -> list[Instance]:
         """List once, with retries; raise `CloudError`."""
         _LOG.debug("%s: listing", self.alias)
         wanted = InstanceFilter(locations=tuple(sorted(self.places)))
         listed = await self.patience.retried(lambda: self.client.list_instances(wanted, urgency=Urgency.POLL))
-        self._shown = self._shown or _living(listed)
+        self._shown = self._shown or set(_living(listed))
         return listed
 
     async def next_snapshot(self) -> Snapshot:
@@ -107,8 +107,8 @@ class Account:
 
     def _compared(self, listed: list[Instance], at: float) -> Snapshot:
         machines = {str(machine.cloud_id): machine for machine in listed}
-        result = Snapshot(machines, at, lacks=self._shown - machines.keys())
-        self._shown = _living(listed) | result.lacks
+        result = Snapshot(machines, at, lacks=frozenset(self._shown - machines.keys()))
+        self._shown = {*_living(listed), *result.lacks}
         return result
 
     async def doubt(self, snapshot: Snapshot) -> str:
@@ -132,7 +132,7 @@ class Account:
 
     def believe_gone(self, cloud_id: str) -> None:
         """Expect a machine in no list any more."""
-        self._shown -= {cloud_id}
+        self._shown.discard(cloud_id)
 
     async def find(self, cloud_id: str) -> Instance | None:
         """Get one machine, with retries; None when there is none of that id. Raises `CloudError`."""
