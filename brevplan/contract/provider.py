@@ -54,7 +54,7 @@ class ProviderSpec:
     connect: Callable[[Connection], CloudClient]
     options: Mapping[str, str] = field(default_factory=dict)
     account_free: bool = False
-    check_launch: Callable[[CreateInstanceAttrs], object] = lambda attrs: None
+    check_launch: Callable[[CreateInstanceAttrs], object] | None = None
 
     def all_arguments(self) -> dict[str, Argument]:
         """Give the provider's own arguments and the common ones; its own win."""

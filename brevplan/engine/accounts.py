@@ -77,7 +77,7 @@ class Account:
         _LOG.debug("%s: listing", self.alias)
         wanted = InstanceFilter(locations=tuple(sorted(self.places)))
         listed = await self.patience.retried(lambda: self.client.list_instances(wanted, urgency=Urgency.POLL))
-        self._shown = self._shown or set(_living(listed))
+        self._shown = self._shown or _living(listed)
         return listed
 
     async def next_snapshot(self) -> Snapshot:
@@ -108,7 +108,7 @@ class Account:
     def _compared(self, listed: list[Instance], at: float) -> Snapshot:
         machines = {str(machine.cloud_id): machine for machine in listed}
         result = Snapshot(machines, at, lacks=frozenset(self._shown - machines.keys()))
-        self._shown = {*_living(listed), *result.lacks}
+        self._shown = _living(listed) | result.lacks
         return result
 
     async def doubt(self, snapshot: Snapshot) -> str:
@@ -149,5 +149,5 @@ class Account:
         await self.client.aclose()
 
 
-def _living(listed: list[Instance]) -> frozenset[str]:
-    return frozenset(str(machine.cloud_id) for machine in listed if machine.status not in DEAD)
+def _living(listed: list[Instance]) -> set[str]:
+    return {str(machine.cloud_id) for machine in listed if machine.status not in DEAD}

@@ -180,11 +180,14 @@ class InstanceKind:
 
     def _check_launch(self, after: Attributes, ability: Ability) -> list[Finding]:
         """Ask the provider whether it can carry this out at all, as far as it is known: not only once it is tried."""
+        check = ability.provider.check_launch
+        if check is None:
+            return []
         asked = {name: value for name, value in after.items() if not has_unknown(value)}
         if not {"instance_type", "location"} <= asked.keys():
             return []
         try:
-            ability.provider.check_launch(self.request({"public_key": _ANY_KEY, **asked}, _NOBODY))
+            check(self.request({"public_key": _ANY_KEY, **asked}, _NOBODY))
         except CloudError as problem:
             argument, _, reason = problem.message.partition(": ")
             if not reason or argument not in self.schema.argument_order:
@@ -207,7 +210,7 @@ class InstanceKind:
             outcome.findings.append(_not_in_catalogue(type_name, location, ability.types))
             return
         after["instance_type_id"] = found.id
-        after["hourly_price"] = _price(found.base_price.amount) if found.base_price is not None else None
+        after["hourly_price"] = _price_of(found)
         outcome.launches = (type_name, location, found.stock)
         outcome.unstocked = not found.is_available
         outcome.findings.extend(_check_type(after, found, ability))
@@ -247,7 +250,7 @@ class InstanceKind:
         outcome.findings.extend(_check_type(wanted, becomes, ability))
         outcome.changes.append(AttributeChange("instance_type", Effect.UPDATE))
         outcome.after["instance_type_id"] = becomes.id
-        outcome.after["hourly_price"] = _price(becomes.base_price.amount) if becomes.base_price is not None else None
+        outcome.after["hourly_price"] = _price_of(becomes)
 
     def _is_unchanged(self, name: str, value: Value, declared: Value, current: Attributes, ability: Ability) -> bool:
         now = current[name]
@@ -480,7 +483,7 @@ def _declared(
     if isinstance(tags, Map) and None in tags.items.values():
         wanted["tags"] = Map({name: value for name, value in tags.items.items() if value is not None}, STRING)
     options = wanted["options"]
-    if isinstance(options, Mapping_):
+    if isinstance(options, Mapping_) and len(options):
         # they are sent as texts: true and "true" are the same
         wanted["options"] = Object({name: _option_text(value) for name, value in options.items.items()})
     if wanted.get("name") is None:
@@ -627,6 +630,10 @@ def _texts(value: Value) -> dict[str, str]:
 @lru_cache(maxsize=1024)
 def _price(amount: Decimal) -> Value:
     return round512(Fraction(amount))
+
+
+def _price_of(offer: InstanceType) -> Value:
+    return _price(offer.base_price.amount) if offer.base_price is not None else None
 
 
 def _power_of(status: LifecycleStatus) -> str:
