@@ -68,3 +68,14 @@ def applied(lab: Lab, **how: Any) -> None:
     done = lab.apply(**how)
     assert done.result is not None
     assert (done.result.failed, done.result.complete) == ([], True)
+
+
+def is_adopted_whole(lab: Lab) -> bool:
+    """Make two machines, lose the state, and check that the next apply takes in the same two, found by their marks."""
+    applied(lab)
+    before = lab.recorded()
+    (lab.folder / "brevplan.db").unlink()
+    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
+    applied(lab)
+    assert lab.recorded() == before
+    return True

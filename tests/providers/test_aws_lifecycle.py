@@ -17,7 +17,7 @@ from brevplan.operations.world import Outside
 from brevplan.providers import registry
 from brevplan.providers.aws import Ec2Client, connect
 from tests.providers.aws_bench import KEY_ID, SECRET, TYPE, Bench, Broken, Front, QuickClock, Refuse
-from tests.providers.face_lab import applied
+from tests.providers.face_lab import applied, is_adopted_whole
 from tests.world import Hand, Lab, actions, configuration
 
 pytestmark = pytest.mark.slow  # a real server, which takes its time
@@ -138,12 +138,7 @@ def test_a_state_that_lost_a_region_finds_its_machines_there(lab: AwsLab) -> Non
 
 def test_a_lost_state_is_adopted_whole(lab: AwsLab) -> None:
     lab.text = text(2, body='tags = { team = "ml" }\n  disk_size = "100GiB"')
-    applied(lab)
-    before = lab.recorded()
-    (lab.folder / "brevplan.db").unlink()
-    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
-    applied(lab)
-    assert lab.recorded() == before
+    assert is_adopted_whole(lab)
     assert lab.is_converged(2)
 
 

@@ -21,7 +21,7 @@ from brevplan.providers.fluidstack import FluidStackClient
 from brevplan.simcloud.faces.fluidstack import PROJECT, Quirks, face
 from brevplan.simcloud.faults import Fault, Trouble, Way
 from tests.protocol.test_create import on
-from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied, is_adopted_whole
 from tests.providers.fluidstack_bench import ENDPOINT, KEY, OTHER_PROJECT, SPEC_FILE, transport_to
 from tests.world import actions, configuration
 
@@ -85,12 +85,7 @@ def test_one_list_a_refresh_however_many_machines(lab: FluidLab) -> None:
 
 def test_a_lost_state_is_adopted_whole(lab: FluidLab) -> None:
     lab.text = text(2, body='tags = { team = "ml" }\n  image_id = "ubuntu24.04"\n  spot = true')
-    applied(lab)
-    before = lab.recorded()
-    (lab.folder / "brevplan.db").unlink()
-    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
-    applied(lab)
-    assert lab.recorded() == before
+    assert is_adopted_whole(lab)
     assert lab.is_converged(2)
 
 

@@ -23,7 +23,7 @@ from brevplan.simcloud.faces.face import Reply, Request
 from brevplan.simcloud.faces.launchpad import LaunchpadFace
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
 from tests.protocol.test_create import on
-from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied, is_adopted_whole
 from tests.providers.launchpad_bench import A10, ENDPOINT, HOME, REQUESTS, SOLD_OUT, TOKEN, tags_of, transport_to
 from tests.world import KEY, actions, configuration
 
@@ -134,12 +134,7 @@ def test_a_page_that_fails_is_no_shorter_list(tmp_path: Path) -> None:
 
 def test_a_lost_state_is_adopted_whole(lab: LaunchLab) -> None:
     lab.text = text(2, body='tags = { team = "ml" }')
-    applied(lab)
-    before = lab.recorded()
-    (lab.folder / "brevplan.db").unlink()
-    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
-    applied(lab)
-    assert lab.recorded() == before
+    assert is_adopted_whole(lab)
     assert lab.is_converged(2)
 
 

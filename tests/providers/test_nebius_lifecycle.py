@@ -22,7 +22,7 @@ from brevplan.simcloud.faces.nebius import DISKS, GROUPS, TENANT, project_id
 from brevplan.simcloud.faults import NO_FAULT, Fault, Trouble, Way
 from brevplan.simcloud.model import Behaviour
 from tests.protocol.test_create import on
-from tests.providers.face_lab import applied
+from tests.providers.face_lab import applied, is_adopted_whole
 from tests.providers.nebius_bench import A10, Served, credentials, native
 from tests.world import Lab, VirtualClock, actions, configuration
 
@@ -159,12 +159,7 @@ def test_a_machine_is_found_in_whichever_project(lab: NebiusLab) -> None:
 
 def test_a_lost_state_is_adopted_whole(lab: NebiusLab) -> None:
     lab.text = text(2, body='tags = { team = "ml" }\n  disk_size = "500GB"')
-    applied(lab)
-    before = lab.recorded()
-    (lab.folder / "brevplan.db").unlink()
-    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
-    applied(lab)
-    assert lab.recorded() == before
+    assert is_adopted_whole(lab)
     assert lab.is_converged(2)
 
 

@@ -17,7 +17,7 @@ from brevplan.providers.shadeform import ShadeformClient
 from brevplan.simcloud.faces.shadeform import KEYS, ShadeformFace
 from brevplan.simcloud.faults import Fault, Trouble, Way
 from tests.protocol.test_create import on
-from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied
+from tests.providers.face_lab import BROKEN_LAUNCHES, LOST, FaceLab, applied, is_adopted_whole
 from tests.providers.shadeform_bench import ENDPOINT, KEY, SPEC_FILE, transport_to
 from tests.world import actions, configuration
 
@@ -94,12 +94,7 @@ def test_one_list_a_refresh_however_many_machines(lab: ShadeLab) -> None:
 
 def test_a_lost_state_is_adopted_whole(lab: ShadeLab) -> None:
     lab.text = text(2, body='tags = { team = "ml" }\n  image_id = "ubuntu-24.04-x86-64"')
-    applied(lab)
-    before = lab.recorded()
-    (lab.folder / "brevplan.db").unlink()
-    assert actions(lab.plan()) == {"instance.m[0]": "import", "instance.m[1]": "import"}
-    applied(lab)
-    assert lab.recorded() == before
+    assert is_adopted_whole(lab)
     assert lab.is_converged(2)
 
 
